@@ -1,0 +1,1 @@
+"""Decide. Pure: no clock, no file, no process, no network, no log."""

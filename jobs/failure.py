@@ -1,0 +1,201 @@
+"""Every way a job can fail: one kind each, with whether a retry can help and what the operator does next.
+
+    Failure
+    ├── of the tool         TOOL_MISSING · TOOL_TOO_OLD · TOOL_FAILED · KILLED · DEADLINE · NO_PROGRESS · CANCELLED
+    ├── of the repository   WRONG_PASSWORD · REPOSITORY_MISSING · REPOSITORY_LOCKED · REPOSITORY_FOREIGN
+    │                       REPOSITORY_DAMAGED · SNAPSHOT_MISSING · NOT_REMOVED
+    ├── of the vault        VAULT_UNREACHABLE · HOST_KEY_UNKNOWN · HOST_KEY_CHANGED · BUCKET_MISSING
+    │                       ACCESS_DENIED · DISK_FULL
+    ├── of the source       SOURCE_MISSING · SOURCE_UNREADABLE · SOURCE_COMMAND_FAILED · SOURCE_DAMAGED
+    ├── of the proof        DIFFERENCES_FOUND · MANIFEST_MISSING
+    ├── of the person's ask NOT_EMPTY · NOTHING_MATCHES
+    └── of Tandem itself    SECRET_UNAVAILABLE · BUSY · LEDGER_MISSING · LEDGER_READ_ONLY · LEDGER_TOO_NEW
+                            LEDGER_DAMAGED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class FailureKind(StrEnum):
+    """The closed list of failure kinds; the value is what ledger and JSON carry."""
+
+    TOOL_MISSING = "tool-missing"
+    TOOL_TOO_OLD = "tool-too-old"
+    TOOL_FAILED = "tool-failed"
+    KILLED = "killed"
+    DEADLINE = "deadline"
+    NO_PROGRESS = "no-progress"
+    CANCELLED = "cancelled"
+    WRONG_PASSWORD = "wrong-password"  # noqa: S105 (a failure's name, not a password)
+    REPOSITORY_MISSING = "repository-missing"
+    REPOSITORY_LOCKED = "repository-locked"
+    REPOSITORY_FOREIGN = "repository-foreign"
+    REPOSITORY_DAMAGED = "repository-damaged"
+    SNAPSHOT_MISSING = "snapshot-missing"
+    NOT_REMOVED = "not-removed"
+    VAULT_UNREACHABLE = "vault-unreachable"
+    HOST_KEY_UNKNOWN = "host-key-unknown"
+    HOST_KEY_CHANGED = "host-key-changed"
+    BUCKET_MISSING = "bucket-missing"
+    ACCESS_DENIED = "access-denied"
+    DISK_FULL = "disk-full"
+    SOURCE_MISSING = "source-missing"
+    SOURCE_UNREADABLE = "source-unreadable"
+    SOURCE_COMMAND_FAILED = "source-command-failed"
+    SOURCE_DAMAGED = "source-damaged"
+    DIFFERENCES_FOUND = "differences-found"
+    MANIFEST_MISSING = "manifest-missing"
+    NOT_EMPTY = "not-empty"
+    NOTHING_MATCHES = "nothing-matches"
+    SECRET_UNAVAILABLE = "secret-unavailable"  # noqa: S105 (a failure's name, not a password)
+    BUSY = "busy"
+    LEDGER_MISSING = "ledger-missing"
+    LEDGER_READ_ONLY = "ledger-read-only"
+    LEDGER_TOO_NEW = "ledger-too-new"
+    LEDGER_DAMAGED = "ledger-damaged"
+
+
+# The frozen exit codes of the command line; additions only (docs/manual.md lists them for users).
+DONE: Final = 0
+INTERNAL: Final = 1
+USAGE: Final = 2
+PARTIAL: Final = 3
+JOB_FAILED: Final = 4
+OBJECTIVE_MISSED: Final = 5
+EVIDENCE_BROKEN: Final = 6
+SETTINGS_INVALID: Final = 7
+BUSY_OR_LOCKED: Final = 8
+INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trait:
+    """What is known of a failure kind before it happens."""
+
+    retryable: bool
+    advice: str
+    exit_code: int = JOB_FAILED
+
+
+_KIND = FailureKind
+TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
+    {
+        _KIND.TOOL_MISSING: Trait(
+            retryable=False, advice="Install restic 0.14 or newer, or set [service] restic to its path."
+        ),
+        _KIND.TOOL_TOO_OLD: Trait(retryable=False, advice="Install restic 0.14 or newer."),
+        _KIND.TOOL_FAILED: Trait(retryable=True, advice="Read the message above; run again with -v to see more."),
+        _KIND.KILLED: Trait(
+            retryable=True, advice="Find out who ended restic (the kernel when memory is short?), then run again."
+        ),
+        _KIND.DEADLINE: Trait(retryable=True, advice="Raise [limits] deadline, or find out why it takes so long."),
+        _KIND.NO_PROGRESS: Trait(retryable=True, advice="Check the vault's network and disk, then run again."),
+        _KIND.CANCELLED: Trait(
+            retryable=True, advice="Nothing is lost; run the same command again.", exit_code=INTERRUPTED
+        ),
+        _KIND.WRONG_PASSWORD: Trait(
+            retryable=False, advice="Check the tenant's password reference; the repository was made with another one."
+        ),
+        _KIND.REPOSITORY_MISSING: Trait(
+            retryable=False,
+            advice="The repository was there before: check that the vault's disk is mounted and its path is right.",
+        ),
+        _KIND.REPOSITORY_LOCKED: Trait(
+            retryable=True, advice="Wait for the other process to end, then run again.", exit_code=BUSY_OR_LOCKED
+        ),
+        _KIND.REPOSITORY_FOREIGN: Trait(
+            retryable=False,
+            advice="Another repository stands where this tenant's was: check the vault's path before anything is written.",
+        ),
+        _KIND.REPOSITORY_DAMAGED: Trait(
+            retryable=False, advice="Do not prune. Restore from the other site, and check that site first."
+        ),
+        _KIND.SNAPSHOT_MISSING: Trait(
+            retryable=True, advice="List what is there with: tandem snapshots. A backup that left none has failed."
+        ),
+        _KIND.NOT_REMOVED: Trait(
+            retryable=False, advice="The vault refuses deletions (append-only?); remove on the server, or expect growth."
+        ),
+        _KIND.VAULT_UNREACHABLE: Trait(retryable=True, advice="Check the network, the address and that the server runs."),
+        _KIND.HOST_KEY_UNKNOWN: Trait(
+            retryable=False, advice="Compare the host's key by another way, then add it to the vault's known_hosts file."
+        ),
+        _KIND.HOST_KEY_CHANGED: Trait(
+            retryable=False, advice="Somebody may stand between: ask the host's owner before you change known_hosts."
+        ),
+        _KIND.BUCKET_MISSING: Trait(retryable=False, advice="Create the bucket, or correct its name in the settings."),
+        _KIND.ACCESS_DENIED: Trait(
+            retryable=False, advice="Check the vault's credentials and what its owner allows them to do."
+        ),
+        _KIND.DISK_FULL: Trait(retryable=True, advice="Free space there; what was written so far is not lost."),
+        _KIND.SOURCE_MISSING: Trait(
+            retryable=False, advice="Mount or restore the path, or take it out of the policy's source."
+        ),
+        _KIND.SOURCE_UNREADABLE: Trait(retryable=False, advice="Give the backup's user the right to read it."),
+        _KIND.SOURCE_COMMAND_FAILED: Trait(
+            retryable=True, advice="Run the command by hand as the backup's user and read its error."
+        ),
+        _KIND.SOURCE_DAMAGED: Trait(
+            retryable=False, advice="The source itself is damaged: restore it from a recovery point before this one."
+        ),
+        _KIND.DIFFERENCES_FOUND: Trait(
+            retryable=False, advice="Restore from the other site; keep this repository as it is until it is understood."
+        ),
+        _KIND.MANIFEST_MISSING: Trait(
+            retryable=False, advice="Make a new backup: without its manifest this snapshot cannot be proven."
+        ),
+        _KIND.NOT_EMPTY: Trait(
+            retryable=False, advice="Choose an empty folder, or say --overwrite to replace what is there."
+        ),
+        _KIND.NOTHING_MATCHES: Trait(
+            retryable=False, advice="List what there is with: tandem snapshots, or choose another time or pattern."
+        ),
+        _KIND.SECRET_UNAVAILABLE: Trait(
+            retryable=False, advice="Put the secret where the settings say it is, readable by its owner only (mode 0600)."
+        ),
+        _KIND.BUSY: Trait(
+            retryable=True, advice="Wait for the other run to end; see it with: tandem runs", exit_code=BUSY_OR_LOCKED
+        ),
+        _KIND.LEDGER_MISSING: Trait(
+            retryable=False, advice="Check [service] state; run a backup to begin a new ledger.", exit_code=INTERNAL
+        ),
+        _KIND.LEDGER_READ_ONLY: Trait(
+            retryable=False, advice="Give the user write access to the ledger and its folder.", exit_code=INTERNAL
+        ),
+        _KIND.LEDGER_TOO_NEW: Trait(
+            retryable=False, advice="A newer Tandem wrote this ledger: install that version again.", exit_code=INTERNAL
+        ),
+        _KIND.LEDGER_DAMAGED: Trait(
+            retryable=False, advice="Put the ledger back from its backup; do not edit it.", exit_code=INTERNAL
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """One failure: its kind, and one or two sentences that name what it happened to. Never holds a secret."""
+
+    kind: FailureKind
+    message: str
+
+    @property
+    def advice(self) -> str:
+        """What the operator does next."""
+        return TRAITS[self.kind].advice
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same step may succeed later without anybody changing anything."""
+        return TRAITS[self.kind].retryable
+
+    @property
+    def exit_code(self) -> int:
+        """The command line's exit code for this failure."""
+        return TRAITS[self.kind].exit_code

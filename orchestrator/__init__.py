@@ -1,0 +1,1 @@
+"""Run and remember. The only imperative package; the one clock lives here."""

@@ -1,0 +1,1 @@
+"""Touch. One module, one outside thing; adapters never know each other."""
