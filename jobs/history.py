@@ -192,6 +192,21 @@ class RecoveryPoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KnownRepository:
+    """A repository that was seen: what its `config` file hashed to, so that no other one is ever taken for it."""
+
+    tenant: TenantName
+    vault: VaultName
+    config_sha256: str
+    first_seen_at: datetime
+
+    @property
+    def key(self) -> tuple[TenantName, VaultName]:
+        """What it is known by: one tenant has one repository in one vault."""
+        return (self.tenant, self.vault)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How a step ended; what the executor writes into the ledger."""
 

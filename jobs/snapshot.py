@@ -58,6 +58,11 @@ def tags(*, policy: PolicyName, run: str, content: Content) -> tuple[str, ...]:
     return (TAG, f"policy={policy}", f"run={run}", f"content={content}")
 
 
+def manifest_name(policy: PolicyName) -> str:
+    """The manifest's file name at the root of its snapshot."""
+    return f"{policy}.manifest.jsonl"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
     """Two sites compared from metadata alone: restic's copy keeps the tree's id, and names the original."""

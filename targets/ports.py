@@ -91,6 +91,8 @@ class RepositoryAddress:
     environment: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}))
     options: tuple[str, ...] = ()  # each becomes `-o OPTION`
     path_first: tuple[Path, ...] = ()
+    limit_upload: int | None = None  # bytes a second
+    limit_download: int | None = None  # bytes a second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +132,10 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+
+
+def unwatched(_progress: Progress) -> None:
+    """A listener for work whose progress nobody is shown."""
 
 
 class Stop(Protocol):

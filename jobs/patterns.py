@@ -1,0 +1,123 @@
+"""restic's patterns for excluding and choosing files, to the letter: a path matches when it or a folder above it does.
+
+From restic's documentation ("Excluding files") and its filter package, whose parts are Go's filepath.Match:
+  - a pattern that begins with `/` is matched from the root, any other one at any depth;
+  - `*` any run of characters, `?` one character, `[a-z]` `[^a-z]` one of a class, `\\` takes the next one literally:
+    none of them crosses a `/`; `**` as a whole part stands for any number of folders, none included;
+  - the pattern is cleaned first, as a path is (`foo/`, `./foo` and `bar/../foo` are `foo`);
+  - `!` (take back an exclusion) is refused: Tandem reads its patterns as a set, without an order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from posixpath import normpath
+from typing import Final
+
+
+class PatternError(ValueError):
+    """A pattern that restic would refuse, ignore, or take for something else than its writer meant."""
+
+
+def compile(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """A test for absolute paths: whether one of the patterns matches the path or a folder above it.
+
+    Raises PatternError, which names the pattern. No pattern matches nothing.
+    """
+    sources = [_pattern(pattern) for pattern in patterns]
+    if not sources:
+        return lambda _path: False
+    found = re.compile("|".join(sources)).search
+    return lambda path: found(path) is not None
+
+
+def _pattern(pattern: str) -> str:
+    """The regular expression of one pattern, to be searched in an absolute path."""
+    if not pattern:
+        raise PatternError("an empty pattern excludes nothing: take it out")
+    if pattern.startswith("!"):
+        raise PatternError(f'"{pattern}": "!" is not supported; write \\! for a name that begins with it')
+    if "\0" in pattern:
+        raise PatternError(f"{pattern!r}: no file name holds a NUL character")
+    parts = normpath(pattern).lstrip("/").split("/")
+    try:
+        return _start(parts, rooted=pattern.startswith("/")) + _parts(parts)
+    except PatternError as error:
+        raise PatternError(f'"{pattern}": {error}') from None
+
+
+def _start(parts: list[str], *, rooted: bool) -> str:
+    """Where a match may begin. With several `**`, restic asks for a path at least as long as if all but one of them
+    stood for a folder (its filter.go, match): `/a/**/b/**/c` matches /a/x/b/c, but not /a/b/c.
+    """
+    spare = parts.count(_ANY_DEPTH) - (1 if rooted else 2)
+    if spare <= 0:
+        return r"\A/" if rooted else "/"
+    least = rf"\A(?=(?:/[^/]*){{{len(parts) - (1 if rooted else 2)}}})"
+    return f"{least}/" if rooted else f"{least}(?:/[^/]+)*?/"
+
+
+def _parts(parts: list[str]) -> str:
+    """`**` swallows the slash after it, so that it may stand for nothing; the last part must end where a name ends.
+
+    Where nothing but `**` follows, it may as well not be there: restic matches the folder itself too.
+    """
+    while parts and parts[-1] in (_ANY_DEPTH, ""):
+        parts = parts[:-1]
+    sources = ["(?:[^/]+/)*" if part == _ANY_DEPTH else f"{_part(part)}/" for part in parts[:-1]]
+    return "".join(sources) + (rf"{_part(parts[-1])}(?:/|\Z)" if parts else "")
+
+
+_ANY_DEPTH: Final = "**"
+_TOKEN: Final = re.compile(r"\*+|\[\^?(?:\\.|[^]\\])+\]|\\.|.", re.DOTALL)
+_MEMBER: Final = re.compile(r"\\.|.", re.DOTALL)
+
+
+def _part(part: str) -> str:
+    """One path component. Each `*` takes as little as lets the next run match, and never gives back (an atomic group):
+    runs have a fixed length, so the leftmost match is as good as any, and a long name cannot make the search explode.
+    """
+    runs = [""]
+    for token in _TOKEN.findall(part):
+        if token.startswith("*"):
+            runs.append("")
+        else:
+            runs[-1] += _single(token)
+    first, *middle = runs[:-1] or [""]
+    stars = "".join(f"(?>[^/]*?{run})" for run in middle)
+    return f"{first}{stars}[^/]*{runs[-1]}" if len(runs) > 1 else runs[0]
+
+
+def _single(text: str) -> str:
+    """What stands for one character: `?`, a class, an escaped or a plain character."""
+    if text == "?":
+        return "[^/]"
+    if text == "\\":
+        raise PatternError("nothing follows its last backslash")
+    if text == "[":
+        raise PatternError("its [class] is not closed, or empty")
+    return _class(text[1:-1]) if text.startswith("[") else re.escape(text[-1])
+
+
+def _class(inside: str) -> str:
+    """A class such as `a-z` or `^a-z`. A backward range holds nothing."""
+    negated = inside.startswith("^")
+    members = _MEMBER.findall(inside[negated:])
+    ranges = []
+    while members:
+        low = high = _literal(members.pop(0))
+        if members[:1] == ["-"]:
+            members.pop(0)
+            high = _literal(members.pop(0) if members else "")
+        ranges.append((low, high))
+    if not ranges:
+        raise PatternError("its [class] is empty")
+    held = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
+    return f"[^/{held}]" if negated else f"(?!/)[{held}]" if held else "(?!)"
+
+
+def _literal(member: str) -> str:
+    if member in ("", "-", "\\"):
+        raise PatternError("a - in a [class] stands between two characters, or after a backslash")
+    return member[-1]

@@ -1,0 +1,165 @@
+"""What runs now, in which order, and why the rest does not. Every (policy, job) asked for is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from jobs.history import Job, RunRecord, RunState
+from jobs.plan import (
+    LastBackupBad,
+    NeverBackedUp,
+    NoReplica,
+    NoRetention,
+    NotAtSite,
+    Plan,
+    Reason,
+    SameRepository,
+    Skip,
+    Step,
+    StepKey,
+)
+from jobs.policy import Policy, PolicyName, SiteName, VaultName
+
+# Backups first, because nothing else is worth more; retention last, because it alone can lose something.
+CYCLE: Final = (Job.BACKUP, Job.REPLICATE, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
+_GOOD: Final = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
+
+Answer = Step | Skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ask:
+    """What one rule needs to know to answer for one policy."""
+
+    policy: Policy
+    wanted: frozenset[Job]
+    site: SiteName | None
+    last_backup: RunRecord | None
+
+
+def plan(
+    policies: Sequence[Policy],
+    jobs: Iterable[Job],
+    last_backups: Mapping[PolicyName, RunRecord],
+    now: datetime,
+    *,
+    site: SiteName | None = None,
+) -> Plan:
+    """Answer every policy once for every wanted job: with steps, or with the reason there are none.
+
+    `last_backups` holds each policy's newest finished backup; `site` limits the jobs that act on a copy to one site.
+    """
+    wanted = frozenset(jobs)
+    answers: list[Answer] = []
+    for job in CYCLE:
+        if job in wanted:
+            for policy in policies:
+                ask = _Ask(policy=policy, wanted=wanted, site=site, last_backup=last_backups.get(policy.name))
+                answers += _RULES[job](ask)
+    answers = _each_repository_checked_once(answers)
+    return Plan(
+        at=now,
+        steps=tuple(answer for answer in answers if isinstance(answer, Step)),
+        skips=tuple(answer for answer in answers if isinstance(answer, Skip)),
+    )
+
+
+def _backup(ask: _Ask) -> list[Answer]:
+    return [_step(ask.policy, Job.BACKUP, (ask.policy.site, ask.policy.vault))]
+
+
+def _replicate(ask: _Ask) -> list[Answer]:
+    policy = ask.policy
+    if policy.replica is None or policy.replica_site is None:
+        return [_skip(policy, Job.REPLICATE, NoReplica())]
+    return [_step(policy, Job.REPLICATE, (policy.replica_site, policy.replica), source=policy.vault)]
+
+
+def _at_places(job: Job) -> Callable[[_Ask], list[Answer]]:
+    def rule(ask: _Ask) -> list[Answer]:
+        places = _places(ask)
+        if not places and ask.site is not None:
+            return [_skip(ask.policy, job, NotAtSite(site=ask.site))]
+        return [_step(ask.policy, job, place) for place in places]
+
+    return rule
+
+
+def _retention(ask: _Ask) -> list[Answer]:
+    reason = _why_no_retention(ask)
+    if reason is not None:
+        return [_skip(ask.policy, Job.RETENTION, reason)]
+    before = [job for job in (Job.BACKUP, Job.REPLICATE) if job in ask.wanted]
+    after = tuple(step.key for job in before for step in _RULES[job](ask) if isinstance(step, Step))
+    places = _places(ask)
+    if not places and ask.site is not None:
+        return [_skip(ask.policy, Job.RETENTION, NotAtSite(site=ask.site))]
+    return [_step(ask.policy, Job.RETENTION, place, after=after) for place in places]
+
+
+def _why_no_retention(ask: _Ask) -> Reason | None:
+    if ask.policy.retention is None:
+        return NoRetention()
+    if Job.BACKUP in ask.wanted:  # then the step waits for that backup instead of judging the one before
+        return None
+    if ask.last_backup is None:
+        return NeverBackedUp()
+    if ask.last_backup.state in _GOOD:
+        return None
+    last = ask.last_backup
+    return LastBackupBad(run=last.id, state=last.state, at=last.finished_at or last.started_at)
+
+
+_RULES: Final[Mapping[Job, Callable[[_Ask], list[Answer]]]] = {
+    Job.BACKUP: _backup,
+    Job.REPLICATE: _replicate,
+    Job.CHECK: _at_places(Job.CHECK),
+    Job.RESTORE_TEST: _at_places(Job.RESTORE_TEST),
+    Job.RETENTION: _retention,
+}
+
+
+def _places(ask: _Ask) -> tuple[tuple[SiteName, VaultName], ...]:
+    return tuple(place for place in ask.policy.places if ask.site is None or place[0] == ask.site)
+
+
+def _step(
+    policy: Policy,
+    job: Job,
+    place: tuple[SiteName, VaultName],
+    *,
+    source: VaultName | None = None,
+    after: tuple[StepKey, ...] = (),
+) -> Step:
+    return Step(
+        job=job,
+        policy=policy.name,
+        tenant=policy.tenant,
+        site=place[0],
+        vault=place[1],
+        source_vault=source,
+        settings_hash=policy.settings_hash,
+        after=after,
+    )
+
+
+def _skip(policy: Policy, job: Job, reason: Reason) -> Skip:
+    return Skip(job=job, policy=policy.name, reason=reason)
+
+
+def _each_repository_checked_once(answers: list[Answer]) -> list[Answer]:
+    """Policies of one tenant share repositories, and a check reads all of one: the first policy's check serves all."""
+    first: dict[tuple[str, str], Step] = {}
+    kept: list[Answer] = []
+    for answer in answers:
+        if isinstance(answer, Step) and answer.job is Job.CHECK:
+            other = first.setdefault((answer.tenant, answer.vault), answer)
+            if other is not answer:
+                reason = SameRepository(policy=other.policy, vault=other.vault)
+                kept.append(Skip(job=Job.CHECK, policy=answer.policy, reason=reason, vault=answer.vault))
+                continue
+        kept.append(answer)
+    return kept

@@ -1,0 +1,49 @@
+"""What a command line names, looked up in the settings: policies, sites, tenants; a wrong name gets the nearest right one."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from jobs.policy import Policy, SiteName, TenantName
+from orchestrator import settings as settings_room
+from orchestrator.cli.endings import UsageError
+from orchestrator.settings import Settings
+
+
+def load(arguments: argparse.Namespace) -> Settings:
+    """The settings that the command line names. Raises SettingsError with every mistake."""
+    return settings_room.load(arguments.settings)
+
+
+def chosen(settings: Settings, names: Sequence[str]) -> tuple[Policy, ...]:
+    """The named policies in the settings' order; all of them when none is named. Raises UsageError."""
+    known = [policy.name for policy in settings.policies]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no policy {name!r} in {settings.file}{_nearest(name, known)}")
+    return tuple(policy for policy in settings.policies if not names or policy.name in names)
+
+
+def site(settings: Settings, name: str | None) -> SiteName | None:
+    """The named site, if one is named. Raises UsageError."""
+    if name is None:
+        return None
+    if name not in settings.sites:
+        raise UsageError(f"there is no site {name!r} in {settings.file}{_nearest(name, list(settings.sites))}")
+    return SiteName(name)
+
+
+def tenant(settings: Settings, name: str | None) -> TenantName | None:
+    """The named tenant, if one is named. Raises UsageError."""
+    if name is None:
+        return None
+    if name not in settings.tenants:
+        raise UsageError(f"there is no tenant {name!r} in {settings.file}{_nearest(name, list(settings.tenants))}")
+    return TenantName(name)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known) or 'none'}"

@@ -1,0 +1,47 @@
+"""`config validate|show|schema|generate`: the settings seen, described, begun."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+
+from orchestrator import settings as settings_room
+from orchestrator.cli import printing
+from orchestrator.cli.asked import load
+
+
+def validate(arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """Say that the settings are good; SettingsError with every mistake otherwise."""
+    settings = load(arguments)
+    counts = {"policies": len(settings.policies), "vaults": len(settings.vaults), "tenants": len(settings.tenants)}
+    if arguments.json:
+        sys.stdout.write(json.dumps({"valid": True, "file": str(settings.file), **counts}) + "\n")
+    else:
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        sys.stdout.write(f"{settings.file} is valid: {told}\n")
+    return 0
+
+
+def show(arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print each merged setting and where it came from; secrets only as references."""
+    rows = settings_room.show(arguments.settings)
+    if arguments.json:
+        values = [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows]
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    else:
+        printing.pairs([(row.key, row.value, row.origin) for row in rows])
+    return 0
+
+
+def schema(_arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print the JSON Schema."""
+    sys.stdout.write(json.dumps(settings_room.schema(), indent=2) + "\n")
+    return 0
+
+
+def generate(_arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print commented settings to begin with."""
+    sys.stdout.write(settings_room.generate())
+    return 0

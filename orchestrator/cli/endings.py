@@ -1,0 +1,79 @@
+"""How a command ends: signals ask the work to stop, every error becomes a sentence with advice and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+from jobs.failure import INTERNAL, INTERRUPTED, SETTINGS_INVALID, USAGE, Failure
+
+Handler = Callable[[argparse.Namespace, threading.Event], int]
+
+
+class UsageError(Exception):
+    """The command line asks for something that the settings do not know."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Call the verb's handler; its return value is the exit code."""
+    stop = threading.Event()
+    _listen(stop)
+    try:
+        return _handler(arguments.handler)(arguments, stop)
+    except UsageError as mistake:
+        return _ended(arguments, USAGE, str(mistake), "")
+    except BrokenPipeError:  # the reader (head, a pager) has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return _ended(arguments, INTERRUPTED, "interrupted", "Nothing is lost; run the same command again.")
+    except Exception as error:  # noqa: BLE001 (the outermost edge: no traceback may reach a user)
+        return _failed(arguments, error)
+
+
+def _listen(stop: threading.Event) -> None:
+    """The first SIGINT or SIGTERM asks restic to end cleanly; a second SIGINT is Python's own."""
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGTERM, ask)
+
+
+def _handler(dotted: str) -> Handler:
+    module, name = dotted.split(":")
+    handler: Handler = getattr(importlib.import_module(module), name)
+    return handler
+
+
+def _failed(arguments: argparse.Namespace, error: Exception) -> int:
+    from orchestrator.settings import SettingsError
+
+    if arguments.verbose > 1:
+        traceback.print_exc()
+    failure = getattr(error, "failure", None)
+    if isinstance(failure, Failure):
+        return _ended(arguments, failure.exit_code, failure.message, failure.advice, kind=failure.kind)
+    if isinstance(error, SettingsError):
+        return _ended(arguments, SETTINGS_INVALID, str(error), "Correct the settings, then: tandem config validate")
+    message = f"internal error: {type(error).__name__}: {error}"
+    return _ended(arguments, INTERNAL, message, "Run it again with -vv, and report what it shows.")
+
+
+def _ended(arguments: argparse.Namespace, code: int, message: str, advice: str, *, kind: str = "") -> int:
+    if arguments.json:
+        document = {"error": {"exit_code": code, "kind": kind or None, "message": message, "advice": advice or None}}
+        sys.stdout.write(json.dumps(document) + "\n")
+    sys.stderr.write(f"tandem: {message}\n" + (f"  next: {advice}\n" if advice else ""))
+    return code

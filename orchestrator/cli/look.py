@@ -1,0 +1,132 @@
+"""The verbs that only look: `status`, `snapshots`, `runs`, `report`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs import period
+from jobs.failure import DONE, OBJECTIVE_MISSED
+from jobs.history import RunRecord
+from jobs.integrity import assess
+from orchestrator import wiring
+from orchestrator.cli import asked, printing
+from orchestrator.cli.endings import UsageError
+from orchestrator.cli.parser import VERSION
+from orchestrator.clock import Clock
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.settings import Settings
+from reports import listing
+
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Ledger]:
+    """The ledger as it is; looking never makes one. Raises LedgerError (LEDGER_MISSING)."""
+    with Ledger.open(wiring.ledger_url(settings), create=False, now=Clock().now()) as ledger:
+        yield ledger
+
+
+def status(arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """Every policy at every site in one line each; 5 when one of them is not as promised."""
+    settings = asked.load(arguments)
+    now = Clock().now()
+    with _opened(settings) as ledger:
+        seen = ledger.glance()
+    runs = (*seen.runs, *seen.open_runs)
+    judged = assess(settings.policies, runs, seen.points, now)
+    service = settings.service
+    printing.show(arguments, listing.status(judged, runs, now=now, zone=service.zone, operator=service.name))
+    return OBJECTIVE_MISSED if any(each.verdict.fails for each in judged) else DONE
+
+
+def runs(arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """What ran, newest first; with --run one of them alone."""
+    settings = asked.load(arguments)
+    policies = asked.chosen(settings, arguments.policies)
+    with _opened(settings) as ledger:
+        if arguments.run:
+            found = _one(ledger, arguments.run)
+        else:
+            found = ledger.runs(limit=arguments.limit)
+            if arguments.policies:
+                each = (ledger.runs(policy=policy.name, limit=arguments.limit) for policy in policies)
+                newest = sorted((run for runs in each for run in runs), key=_age, reverse=True)
+                found = tuple(newest[: arguments.limit])
+    printing.show(arguments, listing.runs(found, now=Clock().now(), zone=settings.service.zone))
+    return DONE
+
+
+def _one(ledger: Ledger, run: str) -> tuple[RunRecord, ...]:
+    record = ledger.run(run)
+    if record is None:
+        raise UsageError(f"there is no run {run!r} in the ledger; list them with: tandem runs")
+    return (record,)
+
+
+def _age(run: RunRecord) -> tuple[object, str]:
+    return run.started_at, run.id
+
+
+def snapshots(arguments: argparse.Namespace, stop: threading.Event) -> int:
+    """The policy's recovery points as the vaults list them now; the ledger is brought in line."""
+    from orchestrator.cli.session import at_work
+    from orchestrator.work import repositories
+
+    settings = asked.load(arguments)
+    (policy,) = asked.chosen(settings, arguments.policies)
+    site = asked.site(settings, arguments.site)
+    with at_work(arguments, settings, stop) as session:
+        tools = session.tools
+        for at, vault in policy.places:
+            if site in {None, at}:
+                of = repositories.existing(tools, policy.tenant, vault)
+                listed = repositories.ours(tools, of, policy.name)
+                repositories.note_points(tools, (policy.tenant, at, vault), policy.name, listed)
+        now = tools.clock.now()
+        points = [point for point in tools.ledger.points(policy=policy.name, at=now) if site in {None, point.site}]
+        newest_first = sorted(points, key=lambda point: (point.time, point.site), reverse=True)
+        printing.show(arguments, listing.snapshots(newest_first, now=now, zone=settings.service.zone))
+    return DONE
+
+
+def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """The integrity report. 0 even where it is red: the report was made. See `status` for a code that judges."""
+    from reports.cover import Cover
+    from reports.integrity import integrity
+
+    settings = asked.load(arguments)
+    now = Clock().now()
+    service = settings.service
+    text = arguments.period or now.astimezone(service.zone).strftime("%Y-%m")
+    try:
+        asked_for = period.parse(text, service.zone)
+        asked_for.as_of(now)
+    except ValueError as mistake:
+        raise UsageError(str(mistake)) from mistake
+    with _opened(settings) as ledger:
+        until = asked_for.as_of(now)
+        records = ledger.runs(until=until)
+        points = ledger.points()
+    cover = Cover(
+        operator=service.name,
+        period=asked_for,
+        now=now,
+        zone=service.zone,
+        tandem=VERSION,
+        restic=max(records, key=_age).tool if records else "",
+        settings_hash=hashlib.sha256(settings.file.read_bytes()).hexdigest(),
+        tenants={name: each.title for name, each in settings.tenants.items()},
+        sites={name: each.title for name, each in settings.sites.items()},
+        tenant=asked.tenant(settings, arguments.tenant),
+    )
+    document = integrity(cover, settings.policies, records, points)
+    form = "json" if arguments.json and arguments.format == "text" else arguments.format
+    if form == "text" and arguments.output is None:
+        printing.show(arguments, document)
+    else:
+        printing.write(printing.rendered(document, form), arguments.output)
+    return DONE

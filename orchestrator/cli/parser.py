@@ -1,0 +1,128 @@
+"""The grammar of the command line, and nothing else: verbs, options, and the dotted name of what runs each.
+
+Only argparse is imported here; the handlers are imported by name after parsing (see endings.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+VERSION: Final = "0.1.0"
+_SETTINGS: Final = "settings.toml"
+_EPILOG: Final = (
+    "exit codes: 0 done, 1 internal error, 2 usage, 3 partial, 4 a job failed, 5 an objective is missed,\n"
+    "            6 evidence does not verify, 7 settings invalid, 8 busy or locked, 130 interrupted"
+)
+
+_Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; ends the process with 2 and a usage line on a mistake, as argparse does."""
+    arguments = build().parse_args(argv)
+    arguments.settings_given = arguments.settings is not None
+    arguments.settings = Path(arguments.settings or _SETTINGS)
+    return arguments
+
+
+def build() -> argparse.ArgumentParser:
+    """The whole grammar."""
+    parser = argparse.ArgumentParser(
+        prog="tandem",
+        description="Back up at one site, copy to the other, prove both, and report it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--settings", metavar="FILE", help=f"the settings (default: {_SETTINGS} in this folder)")
+    parser.add_argument("--json", action="store_true", help="print exactly one JSON document on standard output")
+    loud = parser.add_mutually_exclusive_group()
+    loud.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv shows the trace of an error")
+    loud.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
+    parser.add_argument("--version", action="version", version=f"tandem {VERSION}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _work_verbs(verbs)
+    _look_verbs(verbs)
+    _restore_verb(verbs)
+    _config_verb(verbs)
+    _demo_verb(verbs)
+    return parser
+
+
+def _verb(verbs: _Verbs, name: str, handler: str, help_text: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+    verb.set_defaults(handler=f"orchestrator.cli.{handler}")
+    return verb
+
+
+def _work_verbs(verbs: _Verbs) -> None:
+    cycle = _verb(verbs, "run", "work:run", "backup, replicate, check, test-restore and retention, in that order")
+    cycle.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
+    dry = [cycle]
+    for name, text in (
+        ("backup", "store the policy's source at its primary site, with a manifest"),
+        ("replicate", "copy what is missing to the policy's second site, and compare the two"),
+        ("check", "have restic check the repositories that hold the policy"),
+        ("test-restore", "restore to scratch and compare every item with the manifest"),
+        ("retention", "remove recovery points that the retention does not keep"),
+    ):
+        verb = _verb(verbs, name, "work:job", text)
+        verb.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
+        dry.append(verb)
+        if name in {"check", "test-restore", "retention"}:
+            verb.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")
+        if name == "check":
+            verb.add_argument("--read-data", metavar="SHARE", help='"none", "100%%", "10%%", "1/4" or "500M"')
+        if name == "test-restore":
+            verb.add_argument("--snapshot", metavar="ID", help="this one (default: the newest at each site)")
+    for verb in dry:
+        verb.add_argument("--dry-run", action="store_true", help="print the plan that would run, and do nothing")
+    plan = _verb(verbs, "plan", "work:plan", "print what `run` would do now, and why the rest would not run")
+    plan.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
+
+
+def _look_verbs(verbs: _Verbs) -> None:
+    _verb(verbs, "status", "look:status", "a glance: every policy at every site, and what runs now")
+    snapshots = _verb(verbs, "snapshots", "look:snapshots", "list a policy's recovery points, asked of the vaults")
+    snapshots.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
+    snapshots.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")
+    runs = _verb(verbs, "runs", "look:runs", "list what ran, newest first, and how it ended")
+    runs.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
+    runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    runs.add_argument("--run", metavar="ID", help="one run, with all that is known of it")
+    report = _verb(verbs, "report", "look:report", "the integrity report of a period")
+    report.add_argument("subject", choices=["integrity"], help="what to report on")
+    report.add_argument("--period", metavar="PERIOD", help="2026-11-21, 2026-11, 2026-Q4 or 2026 (default: this month)")
+    report.add_argument("--tenant", metavar="TENANT", help="nothing but this tenant")
+    report.add_argument("--format", choices=["text", "json", "html"], default="text", help="default: text")
+    report.add_argument("--output", metavar="FILE", type=Path, help="write it there instead of to standard output")
+
+
+def _restore_verb(verbs: _Verbs) -> None:
+    restore = _verb(verbs, "restore", "restore:restore", "bring data back into a folder")
+    restore.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
+    restore.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where; made when it is not there")
+    which = restore.add_mutually_exclusive_group()
+    which.add_argument("--at", metavar="TIME", help="the newest point not after it: 2026-11-21T14:00 (service's zone)")
+    which.add_argument("--snapshot", metavar="ID", help="this recovery point")
+    restore.add_argument("--from", dest="site", metavar="SITE", help="the site to restore from (default: the first)")
+    restore.add_argument("--path", metavar="PATTERN", action="append", default=[], help="only what matches; repeatable")
+    restore.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    restore.add_argument("--dry-run", action="store_true", help="say what would be restored, and do nothing")
+
+
+def _config_verb(verbs: _Verbs) -> None:
+    config = verbs.add_parser("config", help="validate, show, describe or begin the settings", allow_abbrev=False)
+    parts = config.add_subparsers(dest="part", metavar="PART", required=True)
+    _verb(parts, "validate", "config:validate", "check the settings and name every mistake at once")
+    _verb(parts, "show", "config:show", "print the merged settings and where each value came from")
+    _verb(parts, "schema", "config:schema", "print the JSON Schema of the settings, for editors")
+    _verb(parts, "generate", "config:generate", "print commented settings to begin with")
+
+
+def _demo_verb(verbs: _Verbs) -> None:
+    demo = _verb(verbs, "demo", "demo:demo", "the whole job on made and found data below var/demo, in two minutes")
+    demo.add_argument("--clean", action="store_true", help="remove var/demo and nothing else")

@@ -1,0 +1,51 @@
+"""A document, to where the user wants it: the terminal, one JSON document, or a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from reports.document import Document
+
+
+def show(arguments: argparse.Namespace, document: Document) -> None:
+    """Print a document on standard output: for people, or with --json as one JSON document."""
+    if arguments.json:
+        from reports import render_json
+
+        sys.stdout.write(render_json.render(document))
+    else:
+        from reports import terminal
+
+        terminal.show(document, sys.stdout)
+
+
+def rendered(document: Document, form: str) -> str:
+    """The document as a whole file of the form "text", "json" or "html"."""
+    if form == "html":
+        from reports import html
+
+        return html.render(document)
+    if form == "json":
+        from reports import render_json
+
+        return render_json.render(document)
+    from reports import terminal
+
+    return terminal.text(document)
+
+
+def write(text: str, file: Path | None) -> None:
+    """Write a rendered document to a file (its folder is made), or to standard output."""
+    if file is None:
+        sys.stdout.write(text)
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+def note(line: str) -> None:
+    """A line for people beside the result, on standard error."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

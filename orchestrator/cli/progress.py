@@ -1,0 +1,78 @@
+"""From what adapters report to what people are shown: speed and time left, for the step that runs now."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs.history import RunRecord, RunState
+from jobs.plan import Step
+from orchestrator.clock import Clock
+from reports.progress import Figures
+from reports.terminal import ProgressDisplay
+from targets.ports import Progress, Watch, unwatched
+
+
+class Teller:
+    """Tells of steps on standard error: bars in a terminal, a line at start and end elsewhere, nothing when quiet."""
+
+    def __init__(self, clock: Clock, display: ProgressDisplay | None) -> None:
+        self._clock = clock
+        self._display = display
+        self._step = ""
+        self._began = 0.0
+
+    def begins(self, step: Step, _run: str) -> None:
+        """A step starts now."""
+        self._name(f"{step.job} {step.policy} at {step.site}")
+
+    def begins_named(self, name: str) -> None:
+        """Some other work starts now."""
+        self._name(name)
+
+    def _name(self, name: str) -> None:
+        self._step, self._began = name, self._clock.monotonic()
+        if self._display is not None:
+            self._display.start(name)
+
+    def ended(self, record: RunRecord) -> None:
+        """The step is over."""
+        if self._display is not None:
+            why = f": {record.failure.message}" if record.failure else ""
+            name = self._step if record.state is not RunState.BLOCKED else f"{record.job} {record.policy}"
+            self._display.finish(name, f"{record.state}{why or (f': {record.note}' if record.note else '')}")
+
+    def watch(self, _piece: str) -> Watch:
+        """A listener for one piece of the running step. All pieces of a step share its line."""
+        return unwatched if self._display is None else self._update
+
+    def _update(self, progress: Progress) -> None:
+        if self._display is None:
+            return
+        seconds = self._clock.monotonic() - self._began
+        rate = progress.bytes_done / seconds if seconds > 1 and progress.bytes_done else None
+        left = None
+        if rate and progress.bytes_total and progress.bytes_total >= progress.bytes_done:
+            left = (progress.bytes_total - progress.bytes_done) / rate
+        self._display.update(
+            self._step,
+            Figures(
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+                files_done=progress.files_done,
+                files_total=progress.files_total,
+                bytes_a_second=rate,
+                seconds_left=left,
+            ),
+        )
+
+
+@contextmanager
+def teller(clock: Clock, *, quiet: bool) -> Iterator[Teller]:
+    """Somebody who tells of progress while the block runs."""
+    if quiet:
+        yield Teller(clock, None)
+    else:
+        with ProgressDisplay(sys.stderr) as display:
+            yield Teller(clock, display)

@@ -1,0 +1,112 @@
+"""`restore`: a person wants data back. Nothing that exists is touched unless they say so."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from jobs.failure import DONE, USAGE
+from jobs.history import Job, RunRecord, RunState
+from jobs.patterns import PatternError
+from jobs.patterns import compile as compile_patterns
+from jobs.policy import Policy
+from orchestrator.cli import asked, printing
+from orchestrator.cli.endings import UsageError
+from orchestrator.cli.session import Session, at_work
+from orchestrator.cli.work import exit_code
+from orchestrator.clock import new_run_id
+from orchestrator.executor import attempt
+from orchestrator.recovery import recover
+from orchestrator.settings import Settings
+from orchestrator.work import repositories
+from orchestrator.work import restore as bring_back
+from orchestrator.work.restore import Request
+from reports import listing
+
+
+def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
+    """Restore, or with --dry-run say what would be restored."""
+    settings = asked.load(arguments)
+    (policy,) = asked.chosen(settings, arguments.policies)
+    request = _request(arguments, settings, policy)
+    with at_work(arguments, settings, stop) as session:
+        for record in recover(session.tools, {(policy.tenant, request.vault)}):
+            printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
+        if arguments.dry_run:
+            return _preview(arguments, session, request)
+        record = _run(session, request)
+        now, zone = session.tools.clock.now(), settings.service.zone
+        printing.show(arguments, listing.cycle((record,), (), now=now, zone=zone))
+    return exit_code((record,), (), stopped=stop.is_set())
+
+
+def _request(arguments: argparse.Namespace, settings: Settings, policy: Policy) -> Request:
+    site = asked.site(settings, arguments.site)
+    places = [place for place in policy.places if site in {None, place[0]}]
+    if not places:
+        raise UsageError(f"policy {policy.name} keeps nothing at site {site}; it has: {_sites(policy)}")
+    try:
+        compile_patterns(arguments.path)
+    except PatternError as mistake:
+        raise UsageError(f"--path: {mistake}") from mistake
+    return Request(
+        policy=policy,
+        site=places[0][0],
+        vault=places[0][1],
+        target=arguments.to.absolute(),
+        at=_moment(arguments.at, settings.service.zone),
+        snapshot=arguments.snapshot,
+        patterns=tuple(arguments.path),
+        overwrite=arguments.overwrite,
+    )
+
+
+def _sites(policy: Policy) -> str:
+    return ", ".join(site for site, _ in policy.places)
+
+
+def _moment(text: str | None, zone: ZoneInfo) -> datetime | None:
+    """ISO 8601; without an offset it is the service's wall clock. A bare date means the end of that day."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as mistake:
+        raise UsageError(f"--at: {text!r} is no time; write 2026-11-21T14:00 or 2026-11-21") from mistake
+    if len(text) == len("2026-11-21"):
+        moment = moment.replace(hour=23, minute=59, second=59)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _run(session: Session, request: Request) -> RunRecord:
+    return attempt(
+        session.intent(Job.RESTORE, request.policy, request.site, request.vault, note=str(request.target)),
+        lambda run: bring_back.work(run, request, session.tools),
+        session.tools,
+        session.announcements,
+    )
+
+
+def _preview(arguments: argparse.Namespace, session: Session, request: Request) -> int:
+    tools = session.tools
+    of = repositories.existing(tools, request.policy.tenant, request.vault)
+    scratch = tools.folder("scratch", new_run_id(tools.clock.now()))
+    try:
+        selection = bring_back.select(request, of, scratch, tools)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    document = listing.restore(
+        selection.point,
+        target=str(request.target),
+        files=selection.files,
+        total_bytes=selection.bytes,
+        in_the_way=selection.in_the_way_count,
+        overwrite=request.overwrite,
+        zone=session.settings.service.zone,
+    )
+    printing.show(arguments, document)
+    return DONE

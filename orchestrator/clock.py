@@ -1,0 +1,46 @@
+"""The only reader of time and the only sleeper: everybody else is told what time it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from targets.ports import Stop
+
+_SLICE: Final = 0.1  # seconds: how late a sleeper notices that it is to stop
+
+
+class Clock:
+    """This machine's clocks. A test hands out another that has the same three methods."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware and in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, never going back; only differences mean something."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, stop: Stop) -> bool:
+        """Wait for `seconds`, or until `stop` is set (noticed within 0.1 s). Returns whether the wait was full."""
+        end = time.monotonic() + seconds
+        while not stop.is_set():
+            left = end - time.monotonic()
+            if left <= 0:
+                return True
+            time.sleep(min(left, _SLICE))
+        return False
+
+
+def run_id(now: datetime, noise: bytes) -> str:
+    """A run's id: when it began (UTC), then the noise in hex. Sorts by time; fits restic's tags and file names."""
+    if now.tzinfo is None:
+        raise ValueError("a run's id needs an aware datetime")
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{noise.hex()}"
+
+
+def new_run_id(now: datetime) -> str:
+    """A new id such as `20261121T203000Z-4f2a9c1b`; four random bytes tell the runs of one second apart."""
+    return run_id(now, os.urandom(4))

@@ -1,0 +1,261 @@
+"""Between our values and a row's plain columns: text, whole numbers and nothing else, the same on every database.
+
+- A moment is whole microseconds since 1970 in UTC: it sorts, it is exact, and no driver or session can shift it.
+- Free text is kept as it is, but for what databases refuse (U+0000, and the lone surrogates that stand for a file
+  name's undecodable bytes): those, and the backslash that marks them, are escaped.
+- What a kind of run found out is JSON with `kind` in it. Fields that are missing take their defaults, so that
+  rows of earlier versions stay readable; fields that are unknown do not pass.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, get_args, get_type_hints
+
+from jobs.failure import Failure, FailureKind
+from jobs.history import Job, KnownRepository, Outcome, Owner, RecoveryPoint, Result, RunRecord, RunState, Usage
+
+Row = Mapping[str, Any]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_ESCAPE: Final = re.compile("[\\\\\x00\ud800-\udfff]")
+_ESCAPED: Final = re.compile(r"\\u([0-9a-f]{4})")
+
+
+class UnreadableRowError(ValueError):
+    """A row holds what no version of Tandem wrote."""
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC. Raises ValueError for a naive datetime: nobody could say when that was."""
+    if moment.tzinfo is None:
+        raise ValueError(f"the ledger takes aware datetimes only, not {moment.isoformat()}")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """The aware UTC datetime that `micros` was given."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def escape(text: str) -> str:
+    """Text that any database stores."""
+    return _ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def unescape(stored: str) -> str:
+    """The text that `escape` was given."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), stored)
+
+
+# --- what a kind of run found out -------------------------------------------------------------------------------------
+
+_RESULTS: Final[Mapping[str, type[Result]]] = MappingProxyType(
+    {get_args(get_type_hints(kind)["kind"])[0]: kind for kind in get_args(Result)}
+)
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _moment_or_none(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+
+
+# How a field of each type comes back from JSON. A field of another type fails its round-trip test.
+_FROM_JSON: Final[Mapping[Any, Callable[[Any], Any]]] = MappingProxyType(
+    {
+        str: unescape,
+        int: _same,
+        float: float,
+        tuple[str, ...]: lambda texts: tuple(unescape(text) for text in texts),
+        datetime | None: _moment_or_none,
+    }
+)
+
+
+@cache
+def _readers(kind: str) -> Mapping[str, Callable[[Any], Any]]:
+    return {name: _FROM_JSON[hint] for name, hint in get_type_hints(_RESULTS[kind]).items() if name != "kind"}
+
+
+def _to_json(value: object) -> object:
+    match value:
+        case str():
+            return escape(value)
+        case tuple():
+            return [escape(text) for text in value]
+        case datetime():
+            return moment(micros(value)).isoformat()
+        case _:
+            return value
+
+
+def result_text(result: Result) -> str:
+    """A result as one line of ASCII."""
+    values = {field.name: _to_json(getattr(result, field.name)) for field in fields(result)}
+    return json.dumps(values, allow_nan=False, separators=(",", ":"))
+
+
+def result_of(text: str) -> Result:
+    """The result that `result_text` was given. Raises UnreadableRowError."""
+    try:
+        values = json.loads(text)
+        kind = values.pop("kind")
+        readers = _readers(kind)
+        return _RESULTS[kind](**{name: readers[name](value) for name, value in values.items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise UnreadableRowError(f"a result cannot be read: {text[:80]}") from cause
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def outcome_row(outcome: Outcome, finished_at: datetime | None) -> dict[str, Any]:
+    """The columns of a run that its end sets."""
+    failure = outcome.failure
+    return {
+        "state": outcome.state.value,
+        "finished_at": None if finished_at is None else micros(finished_at),
+        "failure_kind": None if failure is None else failure.kind.value,
+        "failure_message": None if failure is None else escape(failure.message),
+        "note": escape(outcome.note),
+        "result": None if outcome.result is None else result_text(outcome.result),
+        "seconds": outcome.usage.seconds,
+        "cpu_seconds": outcome.usage.cpu_seconds,
+        "peak_memory": outcome.usage.peak_memory,
+    }
+
+
+def owner_row(owner: Owner) -> dict[str, Any]:
+    """The columns that say who runs a run."""
+    return {
+        "owner_host": escape(owner.host),
+        "owner_boot": escape(owner.boot),
+        "owner_pid": owner.pid,
+        "owner_started": escape(owner.started),
+    }
+
+
+def run_row(run: RunRecord) -> dict[str, Any]:
+    """A run's columns."""
+    outcome = Outcome(state=run.state, failure=run.failure, note=run.note, result=run.result, usage=run.usage)
+    return {
+        "id": run.id,
+        "job": run.job.value,
+        "tenant": run.tenant,
+        "policy": run.policy,
+        "site": run.site,
+        "vault": run.vault,
+        "source_vault": run.source_vault,
+        "settings_hash": run.settings_hash,
+        "started_at": micros(run.started_at),
+        "tool": escape(run.tool),
+        **owner_row(run.owner),
+        **outcome_row(outcome, run.finished_at),
+    }
+
+
+def run_of(row: Row) -> RunRecord:
+    """The run that `run_row` was given. Raises UnreadableRowError."""
+    try:
+        return RunRecord(
+            id=row["id"],
+            job=Job(row["job"]),
+            tenant=row["tenant"],
+            policy=row["policy"],
+            site=row["site"],
+            vault=row["vault"],
+            source_vault=row["source_vault"],
+            settings_hash=row["settings_hash"],
+            state=RunState(row["state"]),
+            owner=_owner_of(row),
+            started_at=moment(row["started_at"]),
+            finished_at=None if row["finished_at"] is None else moment(row["finished_at"]),
+            failure=_failure_of(row),
+            note=unescape(row["note"]),
+            result=None if row["result"] is None else result_of(row["result"]),
+            usage=Usage(seconds=row["seconds"], cpu_seconds=row["cpu_seconds"], peak_memory=row["peak_memory"]),
+            tool=unescape(row["tool"]),
+        )
+    except (ValueError, KeyError, TypeError) as cause:
+        raise UnreadableRowError(f"run {row['id']} cannot be read: {cause}") from cause
+
+
+def _owner_of(row: Row) -> Owner:
+    return Owner(
+        host=unescape(row["owner_host"]),
+        boot=unescape(row["owner_boot"]),
+        pid=row["owner_pid"],
+        started=unescape(row["owner_started"]),
+    )
+
+
+def _failure_of(row: Row) -> Failure | None:
+    if row["failure_kind"] is None:
+        return None
+    return Failure(kind=FailureKind(row["failure_kind"]), message=unescape(row["failure_message"]))
+
+
+def point_row(point: RecoveryPoint) -> dict[str, Any]:
+    """A recovery point's columns."""
+    return {
+        "snapshot": point.snapshot,
+        "origin": point.origin,
+        "tenant": point.tenant,
+        "policy": point.policy,
+        "site": point.site,
+        "vault": point.vault,
+        "run": escape(point.run),
+        "time": micros(point.time),
+        "tree": point.tree,
+        "seen_at": micros(point.seen_at),
+        "gone_at": None if point.gone_at is None else micros(point.gone_at),
+        "complete": point.complete,
+    }
+
+
+def point_of(row: Row) -> RecoveryPoint:
+    """The recovery point that `point_row` was given."""
+    return RecoveryPoint(
+        snapshot=row["snapshot"],
+        origin=row["origin"],
+        tenant=row["tenant"],
+        policy=row["policy"],
+        site=row["site"],
+        vault=row["vault"],
+        run=unescape(row["run"]),
+        time=moment(row["time"]),
+        tree=row["tree"],
+        seen_at=moment(row["seen_at"]),
+        gone_at=None if row["gone_at"] is None else moment(row["gone_at"]),
+        complete=bool(row["complete"]),
+    )
+
+
+def repository_row(known: KnownRepository) -> dict[str, Any]:
+    """A repository's columns."""
+    return {
+        "tenant": known.tenant,
+        "vault": known.vault,
+        "config_sha256": known.config_sha256,
+        "first_seen_at": micros(known.first_seen_at),
+    }
+
+
+def repository_of(row: Row) -> KnownRepository:
+    """The repository that `repository_row` was given."""
+    return KnownRepository(
+        tenant=row["tenant"],
+        vault=row["vault"],
+        config_sha256=row["config_sha256"],
+        first_seen_at=moment(row["first_seen_at"]),
+    )

@@ -1,0 +1,131 @@
+"""What a database's refusals mean to the operator: a table for each, and one kind of error for everybody else.
+
+LedgerError             the ledger cannot be used, or refuses; `failure` says why and what to do next
+├── Busy                another open run is in the way; `other` is that run
+└── Superseded          the run is no longer open under this owner; whatever it found out is not recorded
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Final
+
+from jobs.failure import Failure, FailureKind
+from jobs.history import RunRecord
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used. Never holds a secret: messages are built from the ledger's label, not from its URL."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+    @property
+    def kind(self) -> FailureKind:
+        """The failure's kind."""
+        return self.failure.kind
+
+
+class Busy(LedgerError):  # noqa: N818 (what happened, as its callers say it)
+    """A claim was refused because of an open run; nothing was written."""
+
+    def __init__(self, failure: Failure, other: RunRecord) -> None:
+        self.other = other
+        super().__init__(failure)
+
+
+class Superseded(LedgerError):  # noqa: N818 (what happened, as its callers say it)
+    """A run was to be finished that is not open under this owner (any more); nothing was written."""
+
+
+# https://www.sqlite.org/rescode.html: the low byte of an extended code is its primary code.
+_SQLITE: Final[Mapping[int, FailureKind]] = MappingProxyType(
+    {
+        sqlite3.SQLITE_PERM: FailureKind.LEDGER_READ_ONLY,
+        sqlite3.SQLITE_AUTH: FailureKind.LEDGER_READ_ONLY,
+        sqlite3.SQLITE_READONLY: FailureKind.LEDGER_READ_ONLY,
+        sqlite3.SQLITE_CANTOPEN: FailureKind.LEDGER_READ_ONLY,  # the file is there: its folder refuses -wal and -shm
+        sqlite3.SQLITE_BUSY: FailureKind.BUSY,
+        sqlite3.SQLITE_LOCKED: FailureKind.BUSY,
+        sqlite3.SQLITE_FULL: FailureKind.DISK_FULL,
+        sqlite3.SQLITE_IOERR: FailureKind.LEDGER_DAMAGED,
+        sqlite3.SQLITE_CORRUPT: FailureKind.LEDGER_DAMAGED,
+        sqlite3.SQLITE_NOTADB: FailureKind.LEDGER_DAMAGED,
+    }
+)
+# A full disk under the -wal and -shm files is told as an I/O error of these kinds.
+_SQLITE_EXTENDED: Final[Mapping[int, FailureKind]] = MappingProxyType(
+    {
+        sqlite3.SQLITE_IOERR_SHMSIZE: FailureKind.DISK_FULL,
+        sqlite3.SQLITE_IOERR_SHMOPEN: FailureKind.DISK_FULL,
+        sqlite3.SQLITE_IOERR_SHMMAP: FailureKind.DISK_FULL,
+    }
+)
+
+_FILE_SYSTEM: Final[Mapping[int, FailureKind]] = MappingProxyType(
+    {
+        errno.EACCES: FailureKind.LEDGER_READ_ONLY,
+        errno.EPERM: FailureKind.LEDGER_READ_ONLY,
+        errno.EROFS: FailureKind.LEDGER_READ_ONLY,
+        errno.ENOTDIR: FailureKind.LEDGER_MISSING,
+        errno.ENOSPC: FailureKind.DISK_FULL,
+        errno.EDQUOT: FailureKind.DISK_FULL,
+    }
+)
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: whole codes first, then classes (two characters).
+_POSTGRESQL: Final[Mapping[str, FailureKind]] = MappingProxyType(
+    {
+        "3D000": FailureKind.LEDGER_MISSING,
+        "42501": FailureKind.LEDGER_READ_ONLY,
+        "25006": FailureKind.LEDGER_READ_ONLY,
+        "53100": FailureKind.DISK_FULL,
+        "55P03": FailureKind.BUSY,
+        "40": FailureKind.BUSY,
+        "28": FailureKind.ACCESS_DENIED,
+        "08": FailureKind.LEDGER_MISSING,
+        "53": FailureKind.BUSY,
+        "57": FailureKind.LEDGER_MISSING,
+        "XX": FailureKind.LEDGER_DAMAGED,
+    }
+)
+
+
+def failure(cause: BaseException, doing: str, label: str) -> Failure | None:
+    """What a driver's error means, or None when it is a mistake of ours that must not be dressed up."""
+    kind = _kind(cause)
+    if kind is None:
+        return None
+    words = (getattr(cause, "strerror", None) or str(cause)).strip().splitlines()
+    return Failure(kind=kind, message=f"{doing} the ledger {label}: {words[0] if words else type(cause).__name__}")
+
+
+def _kind(cause: BaseException) -> FailureKind | None:
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0)
+        return _SQLITE_EXTENDED.get(code) or _SQLITE.get(code & 0xFF)
+    if isinstance(cause, OSError):
+        return _FILE_SYSTEM.get(cause.errno or 0)
+    if not hasattr(cause, "sqlstate"):
+        return None
+    state = cause.sqlstate  # None: the server was never reached, or the connection broke
+    if state is None:
+        return FailureKind.LEDGER_MISSING if type(cause).__name__ == "OperationalError" else None
+    return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2])
+
+
+@contextmanager
+def told(doing: str, label: str) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into a LedgerError; `doing` is a verb ("open", "write")."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as cause:
+        meaning = failure(cause, doing, label)
+        if meaning is None:
+            raise
+        raise LedgerError(meaning) from cause

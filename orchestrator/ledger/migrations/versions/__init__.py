@@ -1,0 +1,1 @@
+"""One revision each file, oldest first by name."""

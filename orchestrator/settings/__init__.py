@@ -1,0 +1,43 @@
+"""Strict settings: settings.toml becomes `Settings`, or one message with every mistake in it."""
+
+from __future__ import annotations
+
+from orchestrator.settings.effective import Row, show
+from orchestrator.settings.fingerprint import effective_policy_json
+from orchestrator.settings.load import load
+from orchestrator.settings.mistakes import Mistake, SettingsError
+from orchestrator.settings.schema import schema
+from orchestrator.settings.starter import generate
+from orchestrator.settings.values import (
+    Limits,
+    LocalVaultSettings,
+    RestVaultSettings,
+    S3VaultSettings,
+    Service,
+    Settings,
+    SftpVaultSettings,
+    Site,
+    Tenant,
+    VaultSettings,
+)
+
+__all__ = [
+    "Limits",
+    "LocalVaultSettings",
+    "Mistake",
+    "RestVaultSettings",
+    "Row",
+    "S3VaultSettings",
+    "Service",
+    "Settings",
+    "SettingsError",
+    "SftpVaultSettings",
+    "Site",
+    "Tenant",
+    "VaultSettings",
+    "effective_policy_json",
+    "generate",
+    "load",
+    "schema",
+    "show",
+]

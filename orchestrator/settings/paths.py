@@ -1,0 +1,108 @@
+"""Make every local path absolute before it is judged: relative ones are relative to the file they stand in."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from orchestrator.settings.documents import Documents
+from orchestrator.settings.model import ServiceTable
+from orchestrator.settings.positions import KeyPath
+
+_SQLITE: Final = "sqlite:///"
+
+
+def make_absolute(documents: Documents) -> None:
+    """Rewrite the tree's local paths in place; what has the wrong type is left for validation to name."""
+    _write_defaults(documents)
+    for key in _local_vaults(documents):
+        _rewrite(documents, key, absolute)
+    for pattern, rewrite in _PATHS:
+        for key in _matching(documents.tree, pattern):
+            _rewrite(documents, key, rewrite)
+
+
+def absolute(text: str, folder: Path) -> str:
+    """The path below `folder`, without "." and ".."; "~" stays, to be refused."""
+    if not text or text.startswith("~") or not text.isprintable():
+        return text
+    return "/" + os.path.normpath(folder / text).lstrip("/")  # POSIX lets normpath keep two slashes at the start
+
+
+def _ledger(text: str, folder: Path) -> str:
+    path = text.removeprefix(_SQLITE)
+    if path == text or not path or path.startswith(":") or "?" in path:
+        return text
+    return _SQLITE + absolute(path, folder)
+
+
+def _program(text: str, folder: Path) -> str:
+    """A name is looked up on PATH; with a slash it is a path."""
+    return absolute(text, folder) if "/" in text else text
+
+
+_EVERY: Final = -1  # any key of a table, or any item of a list
+Pattern = tuple[str | int, ...]
+
+# Where paths stand, and how they are written there. A local vault's own path is the exception below.
+_PATHS: Final[tuple[tuple[Pattern, Callable[[str, Path], str]], ...]] = (
+    (("service", "workdir"), absolute),
+    (("service", "restic"), _program),
+    (("service", "state"), _ledger),
+    (("service", "state", "file"), absolute),
+    (("service", "state", "command", 0), _program),
+    (("tenants", _EVERY, "password", "file"), absolute),
+    (("tenants", _EVERY, "password", "command", 0), _program),
+    (("vaults", _EVERY, "credentials", "file"), absolute),
+    (("vaults", _EVERY, "credentials", "command", 0), _program),
+    (("vaults", _EVERY, "identity", "file"), absolute),
+    (("vaults", _EVERY, "known_hosts"), absolute),
+    (("vaults", _EVERY, "ca"), absolute),
+    (("policies", _EVERY, "source", "paths", _EVERY), absolute),
+    (("policies", _EVERY, "source", "sqlite", "path"), absolute),
+    (("policies", _EVERY, "source", "command", "run", 0), _program),
+)
+
+
+def _write_defaults(documents: Documents) -> None:
+    """Built-in paths too are relative to the settings file, and so must be in the tree."""
+    section = documents.tree.get("service")
+    for name in ("workdir", "state"):
+        if isinstance(section, dict) and name not in section:
+            section[name] = ServiceTable.model_fields[name].default
+            documents.built_in.add(("service", name))
+
+
+def _matching(node: object, pattern: Pattern, above: KeyPath = ()) -> Iterator[KeyPath]:
+    """The keys of the tree that a pattern stands for."""
+    if not pattern:
+        yield above
+        return
+    for part, below in _parts(node, pattern[0]):
+        yield from _matching(below, pattern[1:], (*above, part))
+
+
+def _parts(node: object, step: str | int) -> list[tuple[str | int, object]]:
+    if isinstance(node, dict):
+        return [(name, value) for name, value in node.items() if step in {name, _EVERY}]
+    if isinstance(node, list):
+        return [(index, value) for index, value in enumerate(node) if step in {index, _EVERY}]
+    return []
+
+
+def _local_vaults(documents: Documents) -> Iterator[KeyPath]:
+    """The path of a local vault is here; that of an sftp vault is on its server."""
+    for key in _matching(documents.tree, ("vaults", _EVERY, "path")):
+        if documents.value((*key[:-1], "kind")) == "local":
+            yield key
+
+
+def _rewrite(documents: Documents, key: KeyPath, rewrite: Callable[[str, Path], str]) -> None:
+    holder, last = documents.value(key[:-1]), key[-1]
+    text = documents.value(key)
+    if not isinstance(text, str):
+        return
+    if isinstance(holder, dict | list):
+        holder[last] = rewrite(text, documents.folder(key))  # type: ignore[index]  # a list's last is its index

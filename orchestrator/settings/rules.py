@@ -1,0 +1,226 @@
+"""What needs more than one table to be judged: names that exist, copies that are apart, secrets that are private.
+
+Each rule yields mistakes and knows no other rule; `judge` runs them all over what is sound in its shape.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from orchestrator.settings import model
+from orchestrator.settings.build import reference, retention_of
+from orchestrator.settings.documents import Documents
+from orchestrator.settings.inherit import effective
+from orchestrator.settings.mistakes import Mistake, did_you_mean
+from orchestrator.settings.positions import KeyPath
+from orchestrator.settings.secrets import file_complaint
+from orchestrator.settings.validation import related
+
+Found = Iterator[tuple[KeyPath, str]]  # the key, and what is wrong with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What the rules look at: the sound part of the settings, and the keys that were taken out of it."""
+
+    documents: Documents
+    table: model.SettingsTable
+    faulty: frozenset[KeyPath]
+
+    @cached_property
+    def policies(self) -> dict[str, model.PolicyTable]:
+        """The policies with what they inherit."""
+        return {name: effective(policy, self.table.defaults.policy) for name, policy in self.table.policies.items()}
+
+    def written(self, policy: str, *below: str) -> KeyPath:
+        """Where a policy's key is written: in the policy, or in what it inherits from; the policy when in neither."""
+        own, inherited = ("policies", policy, *below), ("defaults", "policy", *below)
+        there = self.documents.value(own) is None and self.documents.value(inherited) is not None
+        return inherited if there else own
+
+    def names(self, section: str) -> list[str]:
+        """The names that a section defines, also those of faulty tables."""
+        found = self.documents.value((section,))
+        return list(found) if isinstance(found, dict) else []
+
+
+def judge(case: Case, *, files: bool) -> Iterator[Mistake]:
+    """Every mistake that the rules find; `files` looks at the secret files too."""
+    for rule in (*_RULES, *(_FILES if files else ())):
+        for key, what in rule(case):
+            if not related(key, case.faulty):
+                yield case.documents.mistake(key, what)
+
+
+def _names_exist(case: Case) -> Found:
+    """Whoever names a site, a tenant or a vault names one that there is."""
+    for key, section, name in _named(case.table):
+        known = case.names(section)
+        if name is not None and name not in known:
+            yield key, f'there is no {section[:-1]} "{name}"{did_you_mean(name, known)}'
+
+
+def _named(table: model.SettingsTable) -> Iterator[tuple[KeyPath, str, str | None]]:
+    for name, vault in table.vaults.items():
+        yield ("vaults", name, "site"), "sites", vault.site
+    inheriting: list[tuple[KeyPath, model.PolicyDefaultsTable]] = [(("defaults", "policy"), table.defaults.policy)]
+    inheriting += [(("policies", name), policy) for name, policy in table.policies.items()]
+    for key, policy in inheriting:
+        yield (*key, "tenant"), "tenants", policy.tenant
+        yield (*key, "vault"), "vaults", policy.vault
+        yield (*key, "replicate", "to"), "vaults", policy.replica
+
+
+def _nothing_is_missing(case: Case) -> Found:
+    """Inherited or its own: a policy has a tenant, a vault and a source, and its second copy has a place."""
+    for name, policy in case.policies.items():
+        for key, value in (("tenant", policy.tenant), ("vault", policy.vault), ("source", policy.source)):
+            if value is None and not related(("defaults", "policy", key), case.faulty):
+                yield ("policies", name, key), "is missing"
+        if policy.replicate is not None and policy.replicate.to is None:
+            yield (*case.written(name, "replicate"), "to"), "is missing: the vault of the second copy"
+
+
+def _something_is_kept(case: Case) -> Found:
+    for name, policy in case.policies.items():
+        try:
+            retention_of(policy.retention)
+        except ValueError as error:
+            yield case.written(name, "retention"), str(error)
+
+
+def _copies_are_apart(case: Case) -> Found:
+    """The second copy is in another vault, at another site, and where restic can copy to."""
+    for name, policy in case.policies.items():
+        if what := _too_close(case.table.vaults, policy.vault or "", policy.replica or ""):
+            yield case.written(name, "replicate", "to"), f'policy "{name}": {what}'
+
+
+def _too_close(vaults: Mapping[str, model.VaultTable], first: str, second: str) -> str:
+    """Why the two vaults cannot hold the two copies; empty when they can, or when one of them is not known."""
+    here, there = vaults.get(first), vaults.get(second)
+    if here is None or there is None:
+        return ""
+    if first == second:
+        return f'its second copy would be in the vault of the first, "{first}"'
+    if here.site == there.site:
+        return f'the vaults of both copies, "{first}" and "{second}", are at site "{here.site}"; they must be at two'
+    if _two_accounts(here, there):
+        return (
+            f'restic cannot copy between "{first}" and "{second}", for it takes one set of S3 credentials for both; '
+            "give both vaults the same credentials reference, or make one of them another kind"
+        )
+    return ""
+
+
+def _two_accounts(first: model.VaultTable, second: model.VaultTable) -> bool:
+    if not (isinstance(first, model.S3Table) and isinstance(second, model.S3Table)):
+        return False
+    return first.credentials != second.credentials
+
+
+def _vaults_are_apart(case: Case) -> Found:
+    """No vault is, or lies inside, another: a tenant's repository would be found in both."""
+    places = [(name, location(vault)) for name, vault in case.table.vaults.items()]
+    for (one, (server, parts)), (other, (other_server, other_parts)) in combinations(places, 2):
+        shared = min(len(parts), len(other_parts))
+        if server == other_server and parts[:shared] == other_parts[:shared]:
+            relation = "is the same place as" if len(parts) == len(other_parts) else "overlaps"
+            yield ("vaults", other, _PLACE[case.table.vaults[other].kind]), f'{relation} vault "{one}"'
+
+
+_PLACE: Final = {"local": "path", "sftp": "path", "s3": "bucket", "rest": "url"}  # the key that tells vaults apart
+
+
+def location(vault: model.VaultTable) -> tuple[tuple[object, ...], tuple[str, ...]]:
+    """A vault's server, and the path there; two vaults overlap when one path begins with the other."""
+    match vault:
+        case model.LocalTable():
+            return ("local",), PurePosixPath(os.path.realpath(vault.path)).parts
+        case model.SftpTable():
+            home = () if vault.path.startswith("/") else (vault.user,)
+            return ("sftp", vault.host.lower(), vault.port, *home), PurePosixPath(os.path.normpath(vault.path)).parts
+        case model.S3Table():
+            return ("s3", vault.endpoint.lower(), vault.bucket), PurePosixPath(vault.prefix).parts
+        case model.RestTable():
+            scheme, _, rest = vault.url.partition("://")
+            host, _, path = rest.partition("/")
+            return ("rest", scheme, host.lower()), PurePosixPath(path).parts
+
+
+def _passwords_are_apart(case: Case) -> Found:
+    """Each tenant has its own password: otherwise one of them could read the other's data."""
+    owners: dict[object, str] = {}
+    for name, tenant in case.table.tenants.items():
+        owner = owners.setdefault(reference(tenant.password), name)
+        if owner != name:
+            yield ("tenants", name, "password"), f'is also the password of tenant "{owner}"; each needs its own'
+
+
+def _sources_are_not_vaults(case: Case) -> Found:
+    """A backup must not store the repository into itself."""
+    vaults = [(n, os.path.realpath(v.path)) for n, v in case.table.vaults.items() if isinstance(v, model.LocalTable)]
+    for name, policy in case.table.policies.items():
+        for key, path in _source_paths(("policies", name, "source"), policy.source):
+            for vault, folder in vaults:
+                if _inside(path, folder) or _inside(folder, path):
+                    yield (
+                        key,
+                        f'"{path}" overlaps vault "{vault}" ({folder}): a backup must not store its own repository',
+                    )
+
+
+def _source_paths(key: KeyPath, source: model.SourceTable | None) -> Iterator[tuple[KeyPath, str]]:
+    if source is not None and source.sqlite is not None:
+        yield (*key, "sqlite", "path"), os.path.realpath(source.sqlite.path)
+    for index, path in enumerate((source and source.paths) or ()):
+        yield (*key, "paths", index), os.path.realpath(path)
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _secrets_are_private(case: Case) -> Found:
+    """Every secret file is there, and its owner's alone. Variables and commands are asked when they are needed."""
+    for key, holder in _holders(case.table):
+        if holder.file is not None and (complaint := file_complaint(Path(holder.file))):
+            yield (*key, "file"), complaint
+
+
+def _holders(table: model.SettingsTable) -> Iterator[tuple[KeyPath, model.SecretTable | model.KeyFileTable]]:
+    """Every place where the settings say where a secret is."""
+    places: list[tuple[KeyPath, object]] = [(("service", "state"), table.service.state)]
+    places += [(("tenants", name, "password"), tenant.password) for name, tenant in table.tenants.items()]
+    for name, vault in table.vaults.items():
+        places += [(("vaults", name, key), getattr(vault, key, None)) for key in ("credentials", "identity")]
+    for key, holder in places:
+        if isinstance(holder, model.SecretTable | model.KeyFileTable):
+            yield key, holder
+
+
+def _trusted_files_exist(case: Case) -> Found:
+    """What servers are verified with is there."""
+    for name, vault in case.table.vaults.items():
+        for key in ("known_hosts", "ca"):
+            path = getattr(vault, key, None)
+            if path is not None and not os.path.isfile(path):  # noqa: PTH113 (beside realpath)
+                yield ("vaults", name, key), f"there is no file {path}"
+
+
+_RULES: Final[tuple[Callable[[Case], Found], ...]] = (
+    _names_exist,
+    _nothing_is_missing,
+    _something_is_kept,
+    _copies_are_apart,
+    _vaults_are_apart,
+    _passwords_are_apart,
+    _sources_are_not_vaults,
+)
+_FILES: Final[tuple[Callable[[Case], Found], ...]] = (_secrets_are_private, _trusted_files_exist)

@@ -1,0 +1,322 @@
+"""Back up one policy: restic stores the source while we take the manifest of it, then both are confirmed in the vault.
+
+    restic backup ──────────────────────────────┐
+    scan + hash of what is new ───────┐         ├─▶ sweep (what changed meanwhile?) ─▶ manifest ─▶ confirm both
+    restic backup --stdin (waits, deriving its key) ────────────────────────────────▶┘
+
+The manifest's own restic starts with the others and waits, because deriving the key is most of what it costs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+from jobs.failure import Failure, FailureKind
+from jobs.history import BackupResult, Outcome, RecoveryPoint, RunState, Usage
+from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, decode, encode, is_marked, shown, split
+from jobs.plan import Step
+from jobs.policy import Command, Paths, Policy, Sqlite
+from jobs.snapshot import Content, manifest_name, tags
+from orchestrator.work import repositories
+from orchestrator.work.tools import Tools
+from targets.ports import Access, BackupRequest, Progress, StdinBackup, Stop, Stored
+from targets.sources import command, sqlite, tree
+
+_PIECE: Final = 1 << 20
+_NAMES_KEPT: Final = 100  # in the ledger; the manifest holds them all
+_NAMES_TOLD: Final = 5  # in a sentence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """One backup under way."""
+
+    run: str
+    step: Step
+    policy: Policy
+    tools: Tools
+    to: Access
+    started_at: datetime
+
+    def tags(self, content: Content) -> tuple[str, ...]:
+        """What every snapshot of this run bears, so that recovery can ask the repository for it."""
+        return tags(policy=self.policy.name, run=self.run, content=content)
+
+    def stream(self, filename: str, content: Content) -> StdinBackup:
+        """A restic that waits for bytes, and stores them as a file in a snapshot of its own."""
+        tools = self.tools
+        return tools.engine.backup_stdin(self.to, filename, self.tags(content), tools.host, stop=tools.stop)
+
+    @property
+    def manifest_before(self) -> Path:
+        """Where the newest manifest of this policy is kept, so that unchanged files are not read again."""
+        return self.tools.folder("manifests") / f"{self.policy.name}.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A source made ready: what restic stores and what we scan. `root` is a staging folder that stands for `/`."""
+
+    paths: Paths
+    request: BackupRequest
+    root: Path | None = None
+
+
+def work(run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
+    """Store the policy's source and its manifest, and make sure that both snapshots are there. Raises TargetError."""
+    started_at = tools.clock.now()
+    if isinstance(policy.source, Paths):
+        tree.require(policy.source)
+    to = repositories.existing_or_new(tools, step.tenant, step.vault)
+    running = Running(run=run, step=step, policy=policy, tools=tools, to=to, started_at=started_at)
+    try:
+        return _WORKS[type(policy.source)](running)
+    finally:
+        for leftover in ("manifests", "staging"):
+            shutil.rmtree(tools.workdir / leftover / run, ignore_errors=True)
+
+
+def _paths(running: Running) -> Outcome:
+    source = running.policy.source
+    assert isinstance(source, Paths)  # noqa: S101 (the table below gives this function nothing else)
+    request = _request(running, source.paths, exclude=source.exclude, one_file_system=source.one_file_system)
+    return _tree(running, Prepared(paths=source, request=request))
+
+
+def _sqlite(running: Running) -> Outcome:
+    """Copy the live database into staging under its own path, and store it from there as if it stood at its place."""
+    source = running.policy.source
+    assert isinstance(source, Sqlite)  # noqa: S101 (the table below gives this function nothing else)
+    tools = running.tools
+    staging = tools.folder("staging", running.run)
+    inside = source.path.lstrip("/")
+    sqlite.copy(Path(source.path), staging / inside, stop=tools.stop, watch=tools.watch("copy the database"))
+    request = _request(running, (inside,), directory=staging)
+    return _tree(running, Prepared(paths=Paths(paths=(source.path,)), request=request, root=staging))
+
+
+def _request(running: Running, paths: tuple[str, ...], **rest: object) -> BackupRequest:
+    return BackupRequest(
+        paths=paths,
+        tags=running.tags("data"),
+        host=running.tools.host,
+        time=running.started_at,
+        **rest,  # type: ignore[arg-type]  # (keywords of BackupRequest, named at both call sites)
+    )
+
+
+def _tree(running: Running, prepared: Prepared) -> Outcome:
+    """Run restic and our scan side by side, then sweep, and store the manifest with the restic that waited for it."""
+    tools = running.tools
+    with ExitStack() as ending:
+        stream = running.stream(manifest_name(running.policy.name), "manifest")
+        ending.callback(stream.abort)
+        aside = ending.enter_context(ThreadPoolExecutor(1))
+        broken = Event()
+        ending.callback(broken.set)
+        scanned = aside.submit(_scan, running, prepared, _Either(tools.stop, broken))
+        stored = tools.engine.backup(running.to, prepared.request, watch=tools.watch("backup"), stop=tools.stop)
+        bytes_hashed = scanned.result()
+        marked = _Marked()
+        lines = marked.passing(_swept(running, prepared))
+        footer, manifest_stored = _store_manifest(running, lines, stream)
+    unreadable, vanished = _told_apart(stored.unreadable)
+    result = BackupResult(
+        bytes_hashed=bytes_hashed,
+        changed=_first((*marked.changed, *vanished)),
+        changed_count=marked.changed_count + len(vanished),
+        unreadable=_first((*marked.unreadable, *unreadable)),
+        unreadable_count=max(marked.unreadable_count, len(unreadable)),
+    )
+    return _ended(running, (stored, manifest_stored), footer, result)
+
+
+def _scan(running: Running, prepared: Prepared, stop: Stop) -> int:
+    """Write the source's lines, not yet swept, into a scratch file; give the bytes that had to be read."""
+    try:
+        return _scan_after(running, prepared, stop, _lines_before(running))
+    except ManifestError:  # what we kept of the manifest before is damaged: then everything is read again
+        return _scan_after(running, prepared, stop, ())
+
+
+def _scan_after(running: Running, prepared: Prepared, stop: Stop, before: Iterable[bytes]) -> int:
+    hashed = _LastSeen()
+    with _scratch(running).open("wb") as scratch:
+        for line in tree.scan(prepared.paths, before, stop=stop, watch=hashed, root=prepared.root):
+            scratch.write(line)
+    return hashed.bytes
+
+
+def _lines_before(running: Running) -> Iterator[bytes]:
+    """The lines of this policy's newest manifest, verified; none where there is none."""
+    if running.manifest_before.exists():
+        yield from Reader(_pieces(running.manifest_before))
+
+
+def _swept(running: Running, prepared: Prepared) -> Iterator[bytes]:
+    lines = split(_pieces(_scratch(running)))
+    if prepared.root is not None:  # staged by us a moment ago: nobody else writes there
+        return lines
+    started_ns = int(running.started_at.timestamp()) * 1_000_000_000  # whole seconds: a little early is safe
+    return tree.sweep(lines, started_ns=started_ns, stop=running.tools.stop)
+
+
+def _store_manifest(running: Running, lines: Iterable[bytes], stream: StdinBackup) -> tuple[Footer, Stored]:
+    """Send the manifest to the restic that waits, and keep a copy for the next run; only a stored one is kept."""
+    writer = Writer(lines, policy=running.policy.name, run=running.run, taken_at=running.started_at)
+    kept = _scratch(running).with_name("manifest")
+    with kept.open("wb") as copy:
+        for piece in writer:
+            stream.write(piece)
+            copy.write(piece)
+    stored = stream.finish()
+    kept.replace(running.manifest_before)
+    return writer.footer, stored
+
+
+def _command(running: Running) -> Outcome:
+    """Store what the command writes; unless it exits with 0, restic is ended before it can make a snapshot."""
+    source, tools = running.policy.source, running.tools
+    assert isinstance(source, Command)  # noqa: S101 (the table below gives this function nothing else)
+    with ExitStack() as ending:
+        stream = running.stream(source.filename, "data")
+        ending.callback(stream.abort)
+        beside = running.stream(manifest_name(running.policy.name), "manifest")
+        ending.callback(beside.abort)
+        output = command.Output(source.command, stop=tools.stop, watch=tools.watch("backup"))
+        for piece in output:
+            stream.write(piece)
+        stored = stream.finish()
+        entry = Entry(path=f"/{source.filename}", type="file", size=output.size, sha256=output.sha256)
+        footer, manifest_stored = _store_manifest(running, [encode(entry)], beside)
+    return _ended(running, (stored, manifest_stored), footer, BackupResult(bytes_hashed=output.size))
+
+
+_WORKS: Final = {Paths: _paths, Sqlite: _sqlite, Command: _command}
+
+
+def _ended(running: Running, stored: tuple[Stored, Stored], footer: Footer, seen: BackupResult) -> Outcome:
+    """Confirm both snapshots in the vault, note the recovery point, and say how it went."""
+    tools, step = running.tools, running.step
+    data, beside = repositories.confirm(tools, step.tenant, step.vault, [each.snapshot for each in stored])
+    partial = seen.unreadable_count > 0
+    tools.ledger.arrive([_point(running, data, complete=not partial)])
+    result = replace(
+        seen,
+        snapshot=data,
+        manifest_snapshot=beside,
+        snapshot_time=running.started_at,
+        files=footer.files,
+        bytes=footer.bytes,
+        bytes_added=sum(each.bytes_added for each in stored),
+    )
+    return Outcome(
+        state=RunState.PARTIAL if partial else RunState.SUCCEEDED,
+        failure=_unreadable(result) if partial else None,
+        result=result,
+        usage=_sum(stored[0].usage, stored[1].usage),
+    )
+
+
+def _unreadable(result: BackupResult) -> Failure:
+    names = ", ".join(shown(path) for path in result.unreadable[:_NAMES_TOLD])
+    more = " and more" if result.unreadable_count > _NAMES_TOLD else ""
+    message = f"the backup lacks {result.unreadable_count} things that could not be read: {names}{more}"
+    return Failure(kind=FailureKind.SOURCE_UNREADABLE, message=message)
+
+
+def _point(running: Running, snapshot: str, *, complete: bool) -> RecoveryPoint:
+    step = running.step
+    return RecoveryPoint(
+        snapshot=snapshot,
+        origin=snapshot,
+        tenant=step.tenant,
+        policy=step.policy,
+        site=step.site,
+        vault=step.vault,
+        run=running.run,
+        time=running.started_at,
+        tree="",  # only a listing tells; the next one does
+        seen_at=running.tools.clock.now(),
+        complete=complete,
+    )
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        seconds=max(one.seconds, other.seconds),
+        cpu_seconds=one.cpu_seconds + other.cpu_seconds,
+        peak_memory=one.peak_memory + other.peak_memory,  # they run side by side
+    )
+
+
+def _told_apart(unreadable: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What restic could not read and still stands there, and what was only gone before it came to read it."""
+    there = tuple(path for path in unreadable if os.path.lexists(path))
+    return there, tuple(path for path in unreadable if path not in there)
+
+
+def _first(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))[:_NAMES_KEPT]
+
+
+def _scratch(running: Running) -> Path:
+    return running.tools.folder("manifests", running.run) / "scanned"
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while piece := opened.read(_PIECE):
+            yield piece
+
+
+class _Marked:
+    """The names of what the sweep marked, told while the lines pass by."""
+
+    def __init__(self) -> None:
+        self.changed: list[str] = []
+        self.unreadable: list[str] = []
+        self.changed_count = self.unreadable_count = 0
+
+    def passing(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            if is_marked(line):
+                self._note(decode(line))
+            yield line
+
+    def _note(self, entry: Entry) -> None:
+        if entry.changed:
+            self.changed_count += 1
+            self.changed += [entry.path] if len(self.changed) < _NAMES_KEPT else []
+        else:
+            self.unreadable_count += 1
+            self.unreadable += [entry.path] if len(self.unreadable) < _NAMES_KEPT else []
+
+
+class _LastSeen:
+    """A listener that keeps the newest count of bytes."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def __call__(self, progress: Progress) -> None:
+        self.bytes = progress.bytes_done
+
+
+class _Either:
+    """Set when either of two is."""
+
+    def __init__(self, one: Stop, other: Stop) -> None:
+        self._one, self._other = one, other
+
+    def is_set(self) -> bool:
+        return self._one.is_set() or self._other.is_set()

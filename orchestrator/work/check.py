@@ -1,0 +1,22 @@
+"""Have restic check one repository; what it finds is an outcome, not an accident."""
+
+from __future__ import annotations
+
+from jobs.failure import Failure, FailureKind
+from jobs.history import CheckResult, Outcome, RunState
+from jobs.plan import Step
+from jobs.policy import Policy
+from orchestrator.work import repositories
+from orchestrator.work.tools import Tools
+
+
+def work(_run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
+    """Check the repository of `step`, reading the share of its data that the policy asks for."""
+    of = repositories.existing(tools, step.tenant, step.vault)
+    found = tools.engine.check(of, read_data=policy.read_data, watch=tools.watch("check"), stop=tools.stop)
+    result = CheckResult(read_data=policy.read_data, errors=found.errors, findings=found.findings)
+    if not found.errors:
+        return Outcome(state=RunState.SUCCEEDED, result=result, usage=found.usage)
+    message = f"check {of.address.label}: restic found {found.errors} errors; the first: {found.findings[0]}"
+    failure = Failure(kind=FailureKind.REPOSITORY_DAMAGED, message=message)
+    return Outcome(state=RunState.FAILED, failure=failure, result=result, usage=found.usage)

@@ -1,0 +1,292 @@
+"""The tables of everyday work: status at a glance, runs, snapshots, and previews of a plan and of a retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from jobs.history import Job, RecoveryPoint, RunRecord, RunState
+from jobs.integrity import Assessment
+from jobs.plan import Plan, Skip, Step
+from jobs.policy import PolicyName, SiteName, TenantName, VaultName
+from jobs.proof import short
+from jobs.quantity import duration
+from jobs.retention import Decision, Point
+from jobs.verdict import ControlName
+from reports.cells import ABSENT, clock, count, instant, judgement, lasting, seconds, state, words
+from reports.document import Cell, Column, Document, Fact, Section, Severity, Table
+from reports.integrity import headline
+from reports.results import found
+from reports.wording import CONTROLS, JOBS
+
+_STATUS: Final = (
+    Column(key="verdict", title="Verdict"),
+    Column(key="policy", title="Policy"),
+    Column(key="site", title="Site"),
+    Column(key="newest", title="Newest point"),
+    Column(key="last", title="Last backup or copy"),
+    Column(key="running", title="Running"),
+)
+
+
+def status(
+    assessments: Sequence[Assessment], runs: Iterable[RunRecord], *, now: datetime, zone: tzinfo, operator: str
+) -> Document:
+    """One line for each policy at each site. `runs` hold the recent and the open ones, in any order."""
+    recent = sorted(runs, key=lambda run: (run.started_at, run.id))
+    table = Table(
+        key="status",
+        columns=_STATUS,
+        rows=tuple(_status_row(judged, recent, now, zone) for judged in assessments),
+        empty="The settings name no policy.",
+    )
+    return Document(
+        kind="status",
+        title="Status",
+        subtitle=f"{operator} · {clock(now, zone)}",
+        headline=headline(assessments),
+        facts=(Fact(key="as_of", label="As of", cell=instant(now, zone)),),
+        sections=(Section(key="status", title="Policies", tables=(table,)),),
+    )
+
+
+def _status_row(judged: Assessment, runs: Sequence[RunRecord], now: datetime, zone: tzinfo) -> tuple[Cell, ...]:
+    here = [run for run in runs if (run.tenant, run.policy, run.vault) == (judged.tenant, judged.policy, judged.vault)]
+    wanted = Job.REPLICATE if judged.is_replica else Job.BACKUP
+    last = next((run for run in reversed(here) if run.job is wanted and run.state is not RunState.RUNNING), None)
+    failing = tuple(CONTROLS[control.name].lower() for control in judged.controls if control.verdict.fails)
+    return (
+        judgement(judged.verdict, failing),
+        Cell(text=judged.policy, value=judged.policy, details=(judged.tenant,)),
+        Cell(text=judged.site, value=judged.site, details=(judged.vault,)),
+        _age_of_newest(judged, zone),
+        _last(last, zone),
+        _running([run for run in here if run.state is RunState.RUNNING], now),
+    )
+
+
+def _age_of_newest(judged: Assessment, zone: tzinfo) -> Cell:
+    control = judged.control(ControlName.RECOVERY_POINT)
+    if judged.newest is None or control is None or control.measured is None:
+        return words("none", "none", Severity.BAD)
+    return Cell(
+        text=f"{duration(control.measured, limit=control.objective)} ago",
+        value=seconds(control.measured),
+        severity=Severity.BAD if control.verdict.fails else Severity.NEUTRAL,
+        details=(clock(judged.newest.time, zone),),
+    )
+
+
+def _last(run: RunRecord | None, zone: tzinfo) -> Cell:
+    if run is None:
+        return words("never", "never")
+    shown = state(run.state)
+    return Cell(
+        text=shown.text,
+        value=shown.value,
+        severity=shown.severity,
+        details=(clock(run.finished_at or run.started_at, zone),),
+        badge=True,
+    )
+
+
+def _running(runs: Sequence[RunRecord], now: datetime) -> Cell:
+    if not runs:
+        return Cell(text=ABSENT, value=())
+    texts = tuple(f"{JOBS[run.job]}, for {duration(max(now - run.started_at, timedelta()))}" for run in runs)
+    return Cell(text=texts[0], value=tuple(run.id for run in runs), details=texts[1:])
+
+
+_RUNS: Final = (
+    Column(key="run", title="Run", code=True),
+    Column(key="started", title="Started"),
+    Column(key="job", title="Job"),
+    Column(key="policy", title="Policy"),
+    Column(key="site", title="Site"),
+    Column(key="took", title="Took", align="right"),
+    Column(key="found", title="What it did"),
+    Column(key="state", title="State"),
+)
+
+
+def runs(records: Iterable[RunRecord], *, now: datetime, zone: tzinfo) -> Document:
+    """Runs in the order given, each with its result or with the reason of its failure."""
+    rows = tuple(_run_row(run, now, zone) for run in records)
+    return _listing("runs", "Runs", rows, Table(key="runs", columns=_RUNS, rows=rows, empty="There are no runs."))
+
+
+def _run_row(run: RunRecord, now: datetime, zone: tzinfo) -> tuple[Cell, ...]:
+    return (
+        words(run.id),
+        instant(run.started_at, zone),
+        words(JOBS[run.job], run.job.value),
+        Cell(text=run.policy, value={"tenant": run.tenant, "policy": run.policy}),
+        Cell(text=run.site, value={"site": run.site, "vault": run.vault, "source_vault": run.source_vault}),
+        lasting((run.finished_at or now) - run.started_at),
+        found(run),
+        state(run.state),
+    )
+
+
+_SNAPSHOTS: Final = (
+    Column(key="snapshot", title="Snapshot", code=True),
+    Column(key="time", title="Time"),
+    Column(key="policy", title="Policy"),
+    Column(key="site", title="Site"),
+    Column(key="age", title="Age", align="right"),
+    Column(key="complete", title="Backup"),
+)
+
+
+def snapshots(points: Iterable[RecoveryPoint], *, now: datetime, zone: tzinfo) -> Document:
+    """Recovery points in the order given; the short id is what every restic takes."""
+    rows = tuple(
+        (
+            words(short(point.snapshot), point.snapshot),
+            instant(point.time, zone),
+            Cell(text=point.policy, value={"tenant": point.tenant, "policy": point.policy, "run": point.run}),
+            Cell(text=point.site, value={"site": point.site, "vault": point.vault}),
+            lasting(now - point.time),
+            words("complete", "complete") if point.complete else words("partial", "partial", Severity.WARNING),
+        )
+        for point in points
+    )
+    table = Table(key="snapshots", columns=_SNAPSHOTS, rows=rows, empty="There is no recovery point.")
+    return _listing("snapshots", "Recovery points", rows, table)
+
+
+def _listing(kind: str, title: str, rows: Sequence[object], *tables: Table) -> Document:
+    return Document(
+        kind=kind,
+        title=title,
+        summary=(Fact(key="count", label="Listed", cell=count(len(rows))),),
+        sections=(Section(key=kind, title=title, tables=tables),),
+    )
+
+
+_STEPS: Final = (
+    Column(key="step", title="Step", align="right"),
+    Column(key="job", title="Job"),
+    Column(key="policy", title="Policy"),
+    Column(key="place", title="Where"),
+    Column(key="after", title="Only after"),
+)
+_SKIPS: Final = (
+    Column(key="policy", title="Policy"),
+    Column(key="job", title="Job"),
+    Column(key="reason", title="Reason"),
+)
+
+
+def plan(preview: Plan, *, zone: tzinfo) -> Document:
+    """What would run, in order, and what would not, each with its reason."""
+    numbers = {step.key: place for place, step in enumerate(preview.steps, start=1)}
+    steps = tuple(
+        (
+            count(numbers[step.key]),
+            words(JOBS[step.job], step.job.value),
+            Cell(text=step.policy, value={"tenant": step.tenant, "policy": step.policy}),
+            _place(step),
+            words(", ".join(f"step {numbers[key]}" for key in step.after if key in numbers) or ABSENT),
+        )
+        for step in preview.steps
+    )
+    return Document(
+        kind="plan",
+        title="Plan",
+        subtitle=clock(preview.at, zone),
+        summary=(
+            Fact(key="steps", label="Would run", cell=count(len(preview.steps))),
+            Fact(key="skips", label="Would not run", cell=count(len(preview.skips))),
+        ),
+        facts=(Fact(key="at", label="Planned", cell=instant(preview.at, zone)),),
+        sections=(
+            Section(
+                key="steps",
+                title="Would run",
+                tables=(Table(key="steps", columns=_STEPS, rows=steps, empty="Nothing."),),
+            ),
+            _skips(preview.skips),
+        ),
+    )
+
+
+def _place(step: Step) -> Cell:
+    text = step.vault if step.source_vault is None else f"{step.source_vault} to {step.vault}"
+    return Cell(text=text, value={"site": step.site, "vault": step.vault, "source_vault": step.source_vault})
+
+
+def _skips(skips: Sequence[Skip]) -> Section:
+    rows = tuple(
+        (
+            words(skip.policy),
+            words(JOBS[skip.job], skip.job.value),
+            Cell(
+                text=skip.reason.words,
+                value={"code": type(skip.reason).__name__, "vault": skip.vault, "refused": skip.refused},
+                severity=Severity.BAD if skip.refused else Severity.NEUTRAL,
+            ),
+        )
+        for skip in skips
+    )
+    table = Table(key="skips", columns=_SKIPS, rows=rows, empty="Nothing is left out.")
+    return Section(key="skips", title="Would not run", tables=(table,))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removal:
+    """What a retention would do to one policy's points in one vault, or has done."""
+
+    tenant: TenantName
+    policy: PolicyName
+    site: SiteName
+    vault: VaultName
+    decision: Decision
+
+
+_RETENTION: Final = (
+    Column(key="time", title="Recovery point"),
+    Column(key="snapshot", title="Snapshot", code=True),
+    Column(key="reasons", title="Why"),
+    Column(key="decision", title="Decision"),
+)
+
+
+def retention(removals: Iterable[Removal], *, zone: tzinfo) -> Document:
+    """For each copy every point, newest first, and whether it stays, with the reason."""
+    asked = tuple(removals)
+    kept = sum(len(each.decision.keep) for each in asked)
+    gone = sum(len(each.decision.remove) for each in asked)
+    return Document(
+        kind="retention",
+        title="Retention",
+        summary=(
+            Fact(key="keep", label="Would stay", cell=count(kept)),
+            Fact(key="remove", label="Would go", cell=count(gone, Severity.WARNING if gone else Severity.NEUTRAL)),
+        ),
+        sections=tuple(_removal(each, zone) for each in asked),
+    )
+
+
+def _removal(asked: Removal, zone: tzinfo) -> Section:
+    stays = {kept.point.run: kept.reasons for kept in asked.decision.keep}
+    every = [*(kept.point for kept in asked.decision.keep), *asked.decision.remove]
+    rows = tuple(
+        _retention_row(point, stays.get(point.run), zone)
+        for point in sorted(every, key=lambda point: (point.time, point.run), reverse=True)
+    )
+    table = Table(key="points", columns=_RETENTION, rows=rows, empty="There is no recovery point.")
+    title = f"{asked.policy} at {asked.site} (vault {asked.vault})"
+    return Section(key=f"{asked.tenant}-{asked.policy}-{asked.vault}", title=title, tables=(table,))
+
+
+def _retention_row(point: Point, reasons: tuple[str, ...] | None, zone: tzinfo) -> tuple[Cell, ...]:
+    first = point.snapshots[0]
+    why = (
+        words("no rule keeps it", "") if reasons is None else Cell(text=reasons[0], value=reasons, details=reasons[1:])
+    )
+    stays = Cell(text="keep", value="keep", severity=Severity.GOOD, badge=True)
+    goes = Cell(text="remove", value="remove", severity=Severity.WARNING, badge=True)
+    return (instant(point.time, zone), words(short(first.id), first.id), why, goes if reasons is None else stays)

@@ -1,0 +1,1 @@
+"""What every vault must do, asked of each of them alike."""

@@ -1,0 +1,136 @@
+"""A private PostgreSQL server: its own folder, a unix socket and a free loopback port, gone when the tests are over."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+
+USER: Final = "tandem"
+_PATIENCE: Final = 60.0  # seconds
+# What a server needs for durability and ours does not: it never outlives the tests.
+_HASTY: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "autovacuum=off")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostgresqlServer:
+    """A server that is up; anybody on this machine may enter as its superuser, and there is nothing in it to see."""
+
+    folder: Path  # holds the socket
+    port: int
+
+    def url(self, database: str, *, user: str = USER) -> str:
+        """What the ledger is opened with, over the loopback port."""
+        return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}"
+
+    def socket_url(self, database: str) -> str:
+        """The same over the unix socket."""
+        return f"postgresql+psycopg://{USER}@/{database}?host={self.folder}&port={self.port}"
+
+    def run(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run one statement as the superuser, outside of any transaction."""
+        with self.connect(database) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
+        """A connection over the unix socket."""
+        return psycopg.connect(host=str(self.folder), port=self.port, user=USER, dbname=database, autocommit=True)
+
+    def new_database(self) -> str:
+        """An empty database; its name."""
+        name = f"ledger_{secrets.token_hex(4)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE template0")
+        return name
+
+
+def find_programs() -> Path:
+    """The folder with initdb and postgres: the newest under /usr/lib/postgresql, else where the PATH has them."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = installed[-1] if installed else shutil.which("initdb")
+    if found is None:
+        pytest.fail("PostgreSQL's server programs are not installed: install the package postgresql")
+    return Path(found).resolve().parent
+
+
+def _as_nobody() -> list[str]:
+    """PostgreSQL refuses to run as root. setpriv becomes the program, so the process id is the server's."""
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+def _private_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="tandem-pg-", dir="/tmp"))  # a socket's path is 107 bytes at most
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody", "nogroup")
+    return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A server for the block's length."""
+    programs, folder = find_programs(), _private_folder()
+    try:
+        data = folder / "data"
+        made = [f"{programs}/initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        subprocess.run([*_as_nobody(), *made], check=True, capture_output=True, cwd="/")
+        with _running(programs, folder, data) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _running(programs: Path, folder: Path, data: Path) -> Iterator[PostgresqlServer]:
+    server = PostgresqlServer(folder=folder, port=_free_port())
+    options = ["-D", str(data), "-k", str(folder), "-h", "127.0.0.1", "-p", str(server.port)]
+    for setting in _HASTY:
+        options += ["-c", setting]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*_as_nobody(), f"{programs}/postgres", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+        )
+        try:
+            _wait(server, process)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)  # fast: connections that are still open are cut
+            process.wait(timeout=_PATIENCE)
+
+
+def _wait(server: PostgresqlServer, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            server.run("SELECT 1")
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"PostgreSQL did not start: {(server.folder / 'log').read_text(errors='replace')}")
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The session's server."""
+    with postgresql_server() as server:
+        yield server
