@@ -11,7 +11,7 @@ From restic's documentation ("Excluding files") and its filter package, whose pa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from posixpath import normpath
 from typing import Final
 
@@ -29,7 +29,7 @@ def compile(patterns: Iterable[str]) -> Callable[[str], bool]:
     if not sources:
         return lambda _path: False
     found = re.compile("|".join(sources)).search
-    return lambda path: found(path) is not None
+    return lambda path: found(f"{path}/") is not None
 
 
 def _pattern(pattern: str) -> str:
@@ -40,36 +40,52 @@ def _pattern(pattern: str) -> str:
         raise PatternError(f'"{pattern}": "!" is not supported; write \\! for a name that begins with it')
     if "\0" in pattern:
         raise PatternError(f"{pattern!r}: no file name holds a NUL character")
-    parts = normpath(pattern).lstrip("/").split("/")
     try:
-        return _start(parts, rooted=pattern.startswith("/")) + _parts(parts)
+        runs = _runs(normpath(pattern).lstrip("/").split("/"))
+        return "|".join(_alternatives(runs, rooted=pattern.startswith("/")))
     except PatternError as error:
         raise PatternError(f'"{pattern}": {error}') from None
 
 
-def _start(parts: list[str], *, rooted: bool) -> str:
-    """Where a match may begin. With several `**`, restic asks for a path at least as long as if all but one of them
-    stood for a folder (its filter.go, match): `/a/**/b/**/c` matches /a/x/b/c, but not /a/b/c.
+def _runs(parts: list[str]) -> list[list[str]]:
+    """What stands between the `**`, as regular expressions of one name each. `/` alone is as `/**`."""
+    runs: list[list[str]] = [[]]
+    for part in parts:
+        if part in ("**", ""):
+            runs.append([])
+        else:
+            runs[-1].append(_part(part))
+    return runs
+
+
+def _alternatives(runs: list[list[str]], *, rooted: bool) -> Iterator[str]:
+    """restic asks (its filter.go, match) that after each `**` as many names be left as parts, further `**` included:
+    `/a/**/b/**/c` does not match /a/b/c. A pattern without a root is let off one of them, and one for each folder that
+    it is matched below; where that can matter (from three `**` on), each depth has a regular expression of its own.
     """
-    spare = parts.count(_ANY_DEPTH) - (1 if rooted else 2)
-    if spare <= 0:
-        return r"\A/" if rooted else "/"
-    least = rf"\A(?=(?:/[^/]*){{{len(parts) - (1 if rooted else 2)}}})"
-    return f"{least}/" if rooted else f"{least}(?:/[^/]+)*?/"
+    deepest = sum(map(len, runs[1:])) + len(runs) - 2
+    if rooted:
+        yield r"\A/" + _source(runs, spared=0)
+    elif len(runs) <= 3:
+        yield "/" + _source(runs, spared=deepest)
+    else:
+        for depth in range(deepest):
+            yield rf"\A(?:/[^/]+){{{depth}}}/" + _source(runs, spared=depth + 1)
+        yield rf"\A(?:/[^/]+){{{deepest},}}/" + _source(runs, spared=deepest)
 
 
-def _parts(parts: list[str]) -> str:
-    """`**` swallows the slash after it, so that it may stand for nothing; the last part must end where a name ends.
-
-    Where nothing but `**` follows, it may as well not be there: restic matches the folder itself too.
+def _source(runs: list[list[str]], *, spared: int) -> str:
+    """The first run, then each `**` with the run after it: as early as can be, which is as good as any, and for good
+    (an atomic group), so that no path can make the search explode.
     """
-    while parts and parts[-1] in (_ANY_DEPTH, ""):
-        parts = parts[:-1]
-    sources = ["(?:[^/]+/)*" if part == _ANY_DEPTH else f"{_part(part)}/" for part in parts[:-1]]
-    return "".join(sources) + (rf"{_part(parts[-1])}(?:/|\Z)" if parts else "")
+    source = "".join(f"{name}/" for name in runs[0])
+    for number, run in enumerate(runs[1:], start=2):
+        left = sum(map(len, runs[number - 1 :])) + len(runs) - number - spared
+        enough = f"(?=(?:[^/]+/){{{left}}})" if left > len(run) else ""
+        source += f"(?>(?:[^/]+/)*?{enough}{''.join(f'{name}/' for name in run)})"
+    return source
 
 
-_ANY_DEPTH: Final = "**"
 _TOKEN: Final = re.compile(r"\*+|\[\^?(?:\\.|[^]\\])+\]|\\.|.", re.DOTALL)
 _MEMBER: Final = re.compile(r"\\.|.", re.DOTALL)
 

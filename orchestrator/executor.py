@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from secrets import token_bytes
+from dataclasses import dataclass, replace
 from typing import Final
 
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, Outcome, Owner, RunRecord, RunState
 from jobs.plan import Plan, Step, StepKey
-from jobs.policy import Policy, PolicyName
-from orchestrator.clock import run_id
+from jobs.policy import Policy, PolicyName, VaultName
+from orchestrator.clock import new_run_id
 from orchestrator.work import backup, check, replicate, restore_test, retention
 from orchestrator.work.repositories import access
 from orchestrator.work.tools import Tools
@@ -34,9 +33,9 @@ _LEAVES_A_LOCK: Final = frozenset({FailureKind.KILLED, FailureKind.DEADLINE, Fai
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Announcements:
-    """Who is told when a step begins and ends (the terminal, a log)."""
+    """Who is told when a run begins and ends (the terminal, a log)."""
 
-    begins: Callable[[Step, str], None]
+    begins: Callable[[RunRecord], None]
     ended: Callable[[RunRecord], None]
 
 
@@ -45,42 +44,28 @@ def execute(
 ) -> tuple[RunRecord, ...]:
     """Run every step in order; a step whose predecessor did not succeed ends as blocked, on record.
 
-    Raises LedgerError when the ledger cannot be written, and BUSY when another run holds what a lone step needs.
+    What another process holds ends as blocked too, unless it was all that was asked for. Raises LedgerError.
     """
     done: dict[StepKey, RunRecord] = {}
     for step in plan.steps:
+        if tools.stop.is_set():
+            break
         blocker = next((done[key] for key in step.after if done[key].state not in _GOOD), None)
         if blocker is not None:
-            record = _blocked(step, blocker, tools, owner)
-        elif tools.stop.is_set():
-            break
+            done[step.key] = _blocked(step, blocker, tools, owner, tell)
         else:
-            record = _attempt(step, policies[step.policy], tools, owner, tell)
-        done[step.key] = record
-        tell.ended(record)
+            policy, work = policies[step.policy], WORK[step.job]
+            done[step.key] = attempt(
+                intent(step, tools, owner), lambda run: work(run, step, policy, tools), tools, tell
+            )
     return tuple(done.values())
 
 
-def _attempt(step: Step, policy: Policy, tools: Tools, owner: Owner, tell: Announcements) -> RunRecord:
-    intent = _record(step, tools, owner, RunState.RUNNING)
-    tools.ledger.claim(intent)
-    tell.begins(step, intent.id)
-    try:
-        outcome = WORK[step.job](intent.id, step, policy, tools)
-    except TargetError as error:
-        outcome = _failed(error.failure)
-        _take_back_the_lock(error.failure, step, tools)
-    except BaseException as error:
-        tools.ledger.finish(intent.id, owner, _crashed(error), tools.clock.now())
-        raise
-    tools.ledger.finish(intent.id, owner, outcome, tools.clock.now())
-    return tools.ledger.run(intent.id)
-
-
-def _record(step: Step, tools: Tools, owner: Owner, state: RunState) -> RunRecord:
+def intent(step: Step, tools: Tools, owner: Owner, *, note: str = "") -> RunRecord:
+    """The row that is written before anything is done."""
     now = tools.clock.now()
     return RunRecord(
-        id=run_id(now, token_bytes(4)),
+        id=new_run_id(now),
         job=step.job,
         tenant=step.tenant,
         policy=step.policy,
@@ -88,34 +73,69 @@ def _record(step: Step, tools: Tools, owner: Owner, state: RunState) -> RunRecor
         vault=step.vault,
         source_vault=step.source_vault,
         settings_hash=step.settings_hash,
-        state=state,
+        state=RunState.RUNNING,
         owner=owner,
         started_at=now,
+        note=note,
         tool=tools.engine.tool,
     )
 
 
-def _blocked(step: Step, blocker: RunRecord, tools: Tools, owner: Owner) -> RunRecord:
-    from dataclasses import replace
+def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell: Announcements) -> RunRecord:
+    """Claim, work, record. Raises Busy before anything is done, and whatever is no TargetError after recording it."""
+    tools.ledger.claim(begun)
+    tell.begins(begun)
+    try:
+        outcome = work(begun.id)
+    except TargetError as error:
+        outcome = _failed(error.failure)
+        _take_back_the_lock(error.failure, begun, tools)
+    except BaseException as error:
+        tools.ledger.finish(begun.id, begun.owner, _crashed(error), tools.clock.now())
+        raise
+    now = tools.clock.now()
+    outcome = replace(outcome, note=outcome.note or begun.note)
+    tools.ledger.finish(begun.id, begun.owner, outcome, now)
+    ended = replace(
+        begun,
+        state=outcome.state,
+        finished_at=now,
+        failure=outcome.failure,
+        note=outcome.note,
+        result=outcome.result,
+        usage=outcome.usage,
+    )
+    tell.ended(ended)
+    return ended
 
-    intent = _record(step, tools, owner, RunState.BLOCKED)
+
+def _blocked(step: Step, blocker: RunRecord, tools: Tools, owner: Owner, tell: Announcements) -> RunRecord:
+    begun = intent(step, tools, owner)
     note = f"blocked by {blocker.job} {blocker.policy} ({blocker.id}), which ended {blocker.state}"
-    record = replace(intent, finished_at=intent.started_at, note=note)
+    record = replace(begun, state=RunState.BLOCKED, finished_at=begun.started_at, note=note)
     tools.ledger.record(record)
+    tell.ended(record)
     return record
 
 
 def _failed(failure: Failure) -> Outcome:
-    ended = RunState.INTERRUPTED if failure.kind is FailureKind.CANCELLED else RunState.FAILED
-    return Outcome(state=ended, failure=failure)
+    state = RunState.INTERRUPTED if failure.kind is FailureKind.CANCELLED else RunState.FAILED
+    return Outcome(state=state, failure=failure)
 
 
 def _crashed(error: BaseException) -> Outcome:
+    failure = getattr(error, "failure", None)
+    if isinstance(failure, Failure):
+        return Outcome(state=RunState.FAILED, failure=failure)
     message = f"Tandem itself failed: {type(error).__name__}: {error}"
     return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.TOOL_FAILED, message=message))
 
 
-def _take_back_the_lock(failure: Failure, step: Step, tools: Tools) -> None:
+def _take_back_the_lock(failure: Failure, record: RunRecord, tools: Tools) -> None:
+    """Where our restic was killed its lock is stale, and would block the next check or prune for good."""
     if failure.kind in _LEAVES_A_LOCK:
-        for vault in filter(None, (step.vault, step.source_vault)):
-            tools.engine.unlock(access(tools, step.tenant, vault), stop=tools.stop)
+        for vault in filter(None, (record.vault, record.source_vault)):
+            try:
+                tools.engine.unlock(access(tools, record.tenant, VaultName(vault)), stop=tools.stop)
+            except TargetError:
+                return  # the vault is away: recovery and restic's own 30 minutes remain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Job, Outcome, RunRecord, RunState
 from jobs.policy import TenantName, VaultName
 from orchestrator.work import repositories
+from orchestrator.work.restore import staging
 from orchestrator.work.tools import Tools
 from targets.host import is_alive
 
@@ -47,8 +49,11 @@ def _resolve(record: RunRecord, tools: Tools) -> RunRecord:
     for tenant, vault in there:
         tools.engine.unlock(repositories.existing(tools, tenant, vault), stop=tools.stop)
     _remove_leftovers(record, tools)
-    tools.ledger.resolve(record.id, outcome, tools.clock.now())
-    return tools.ledger.run(record.id)
+    now = tools.clock.now()
+    tools.ledger.resolve(record.id, outcome, now)
+    return replace(
+        record, state=outcome.state, finished_at=now, failure=outcome.failure, note=outcome.note, result=outcome.result
+    )
 
 
 def _was_ever_made(repository: Repository, tools: Tools) -> bool:
@@ -84,9 +89,4 @@ def _remove_leftovers(record: RunRecord, tools: Tools) -> None:
     for folder in _OWN_FOLDERS:
         shutil.rmtree(tools.workdir / folder / record.id, ignore_errors=True)
     if record.job is Job.RESTORE and record.note:
-        shutil.rmtree(restore_staging(Path(record.note), record.id), ignore_errors=True)
-
-
-def restore_staging(target: Path, run: str) -> Path:
-    """Where a person's restore is put together before anything of it is moved into place."""
-    return target / f".tandem-restore-{run}"
+        shutil.rmtree(staging(Path(record.note), record.id), ignore_errors=True)

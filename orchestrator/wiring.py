@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from jobs.policy import TenantName, VaultName
 from orchestrator.clock import Clock
@@ -45,6 +45,7 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
         stop=stop,
         watch=watch,
         workdir=workdir,
+        zone=settings.service.zone,
         host=settings.service.host or platform.node(),
     )
 
@@ -62,6 +63,13 @@ def _secret(reference: SecretRef, name: str) -> Secret:
 def _output_of(command: tuple[str, ...]) -> str:
     done = capture(command, environment=dict(os.environ), timeout=_SECRET_COMMAND_TIMEOUT)
     return done.stdout.decode()
+
+
+class _Rates(TypedDict):
+    """What restic may send and receive, in bytes a second."""
+
+    limit_upload: int | None
+    limit_download: int | None
 
 
 class _Passwords:
@@ -90,7 +98,7 @@ class _Vaults(Mapping[VaultName, Vault]):
             self._made[name] = _vault(self._settings.vaults[name], self._settings.service.workdir)
         return self._made[name]
 
-    def __iter__(self) -> Iterable[VaultName]:  # type: ignore[override]  # (a Mapping's iterator)
+    def __iter__(self) -> Iterator[VaultName]:
         return iter(self._settings.vaults)
 
     def __len__(self) -> int:
@@ -99,7 +107,7 @@ class _Vaults(Mapping[VaultName, Vault]):
 
 def _vault(vault: VaultSettings, workdir: Path) -> Vault:
     """The adapter of a vault's kind; its library is imported only now, because S3's alone costs 0.2 s."""
-    limits = {"limit_upload": vault.limit_upload, "limit_download": vault.limit_download}
+    limits = _Rates(limit_upload=vault.limit_upload, limit_download=vault.limit_download)
     match vault:
         case LocalVaultSettings():
             from targets.vaults.local import LocalVault
@@ -108,16 +116,25 @@ def _vault(vault: VaultSettings, workdir: Path) -> Vault:
         case SftpVaultSettings():
             from targets.vaults.sftp import SftpVault
 
-            if vault.identity is not None:
-                require_private(vault.identity, f"the key of vault {vault.name}")
-            where = (vault.host, vault.port, vault.user, vault.path)
-            return SftpVault(vault.name, *where, vault.identity, vault.known_hosts, workdir, **limits)
+            require_private(vault.identity, f"the key of vault {vault.name}")
+            return SftpVault(
+                vault.name,
+                vault.host,
+                vault.port,
+                vault.user,
+                vault.path,
+                vault.identity,
+                vault.known_hosts,
+                workdir,
+                **limits,
+            )
         case S3VaultSettings():
             from targets.vaults.s3 import S3Vault
 
-            keys = _pair(vault.credentials, vault.name)
-            where = (vault.endpoint, vault.bucket, vault.prefix, vault.region)
-            return S3Vault(vault.name, *where, *keys, **limits)
+            key, secret = _pair(vault.credentials, vault.name)
+            return S3Vault(
+                vault.name, vault.endpoint, vault.bucket, vault.prefix, vault.region, key, secret, **limits
+            )
         case RestVaultSettings():
             from targets.vaults.rest import RestVault
 

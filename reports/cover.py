@@ -16,7 +16,7 @@ from reports.document import Cell
 class Cover:
     """What a report says of itself. `now` is when it is made; `tenants` and `sites` hold titles for people.
 
-    With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
+    `restic` is the tool as the runs name it ("restic 0.14.0"), or empty where none ever ran. With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
     """
 
     operator: str
@@ -47,9 +47,8 @@ class Cover:
 
 def copy_cell(cover: Cover, judged: Assessment) -> Cell:
     """Which copy a row speaks of: policy, site, and what it is there."""
-    role = "replica" if judged.is_replica else "primary copy"
     return Cell(
         text=judged.policy,
         value={"tenant": judged.tenant, "policy": judged.policy, "site": judged.site, "vault": judged.vault},
-        details=(cover.site(judged.site), f"{role} in vault {judged.vault}"),
+        details=(cover.site(judged.site), f"vault {judged.vault}" + (", replica" if judged.is_replica else "")),
     )

@@ -50,8 +50,8 @@ def headline(assessments: Sequence[Assessment]) -> Cell:
         return words("Nothing is proven: no policy is in scope.", Verdict.NOT_PROVEN.value, Severity.BAD)
     verdict = heaviest(assessment.verdict for assessment in assessments)
     if not verdict.fails:
-        text = f"Proven and within objectives: {_copies(len(assessments))}."
-        return words(text, verdict.value, Severity.GOOD)
+        subject = "The one copy is" if len(assessments) == 1 else f"All {_copies(len(assessments))} are"
+        return words(f"{subject} proven and within objectives.", verdict.value, Severity.GOOD)
     parts = [
         f"{number(amount)} {name}"
         for name, amount in (("missed", _tally(assessments, Verdict.MISSED)), ("not proven", _unproven(assessments)))
@@ -91,7 +91,7 @@ def _summary(assessments: Sequence[Assessment]) -> tuple[Fact, ...]:
 
 def _facts(cover: Cover) -> tuple[Fact, ...]:
     period = cover.period
-    whole = f"{period.text}: {clock(period.start, cover.zone)} to {clock(period.end, cover.zone)}"
+    whole = f"{clock(period.start, cover.zone)} to {clock(period.end, cover.zone)}"
     span: Mapping[str, Scalar] = {"name": period.text, "start": iso(period.start), "end": iso(period.end)}
     return (
         Fact(key="operator", label="Operator", cell=words(cover.operator)),
@@ -100,7 +100,11 @@ def _facts(cover: Cover) -> tuple[Fact, ...]:
         Fact(key="as_of", label="As of", cell=instant(cover.as_of, cover.zone)),
         Fact(key="generated_at", label="Generated", cell=instant(cover.now, cover.zone)),
         Fact(key="time_zone", label="Time zone", cell=words(str(cover.zone))),
-        Fact(key="software", label="Software", cell=words(f"Tandem {cover.tandem}, {cover.restic}")),
+        Fact(
+            key="software",
+            label="Software",
+            cell=words(", ".join(filter(None, (f"Tandem {cover.tandem}", cover.restic)))),
+        ),
         Fact(key="settings_hash", label="Settings (SHA-256)", cell=words(cover.settings_hash)),
     )
 
@@ -259,7 +263,7 @@ def _restore_test(cover: Cover, judged: Assessment) -> Cell:
         severity=severity,
         details=(
             f"age {_of(control)}",
-            f"{counted(result.files_compared, 'file')}, {size(result.bytes_compared)} compared",
+            f"compared {counted(result.files_compared, 'file')}, {size(result.bytes_compared)}",
             counted(result.differences, "difference"),
             f"restore time {_of(took)}",
         ),

@@ -34,8 +34,8 @@ _STATUS: Final = (
 def status(
     assessments: Sequence[Assessment], runs: Iterable[RunRecord], *, now: datetime, zone: tzinfo, operator: str
 ) -> Document:
-    """One line for each policy at each site. `runs` hold the recent and the open ones, in any order."""
-    recent = sorted(runs, key=lambda run: (run.started_at, run.id))
+    """One line for each policy at each site. `runs` hold the recent and the open ones, in any order; one that is in both counts once."""
+    recent = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started_at, run.id))
     table = Table(
         key="status",
         columns=_STATUS,

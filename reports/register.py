@@ -12,7 +12,7 @@ from jobs.integrity import Assessment, SiteParity
 from jobs.period import Period
 from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.quantity import number
-from reports.cells import ABSENT, clock, count, instant, iso, state, words
+from reports.cells import ABSENT, clock, count, iso, state, words
 from reports.document import Cell, Column, Section, Severity, Table
 from reports.results import found
 from reports.wording import JOBS
@@ -21,7 +21,6 @@ _MOST_FAILURES: Final = 200  # a year of a broken link would bury the page; the 
 _BAD: Final = (RunState.PARTIAL, RunState.FAILED, RunState.BLOCKED, RunState.INTERRUPTED)
 _ALWAYS: Final = frozenset({RunState.SUCCEEDED, RunState.FAILED})  # a column that says 0; others only where they count
 _FAILURES: Final = (
-    Column(key="started", title="Started"),
     Column(key="run", title="Run"),
     Column(key="reason", title="Reason and next step"),
     Column(key="state", title="Ended"),
@@ -87,11 +86,17 @@ def _tallied(amounts: Mapping[RunState, int]) -> tuple[Cell, ...]:
 
 def _failure(run: RunRecord, as_of: datetime, zone: tzinfo) -> tuple[Cell, ...]:
     return (
-        instant(run.started_at, zone),
         Cell(
             text=f"{JOBS[run.job]} {run.policy}",
-            value={"run": run.id, "job": run.job.value, "policy": run.policy, "site": run.site, "vault": run.vault},
-            details=(f"at {run.site}", run.id),
+            value={
+                "run": run.id,
+                "started": iso(run.started_at),
+                "job": run.job.value,
+                "policy": run.policy,
+                "site": run.site,
+                "vault": run.vault,
+            },
+            details=(clock(run.started_at, zone), f"at {run.site}, run {run.id}"),
         ),
         found(run),
         state(state_at(run, as_of)),

@@ -17,7 +17,7 @@ from jobs.history import (
 )
 from jobs.proof import short
 from jobs.quantity import counted, number, size
-from reports.document import Cell, Scalar, Severity
+from reports.document import Cell, Scalar
 from reports.wording import read_share
 
 
@@ -25,7 +25,7 @@ def found(run: RunRecord) -> Cell:
     """Its result; where it failed the reason and the next step, where it did not run the note that says why."""
     if run.failure is not None:
         value: Mapping[str, Scalar] = {"kind": run.failure.kind.value, "message": run.failure.message}
-        return Cell(text=run.failure.message, value=value, severity=Severity.WARNING, details=(run.failure.advice,))
+        return Cell(text=run.failure.message, value=value, details=(run.failure.advice,))
     text, figures = _said(run.result) if run.result is not None else (run.note or _UNTOLD, {})
     return Cell(text=text, value=figures or None, details=(run.note,) if run.note and run.result is not None else ())
 

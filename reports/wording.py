@@ -12,8 +12,8 @@ from jobs.verdict import ControlName, Gap, GapCode
 CONTROLS: Final[Mapping[ControlName, str]] = {
     ControlName.RECOVERY_POINT: "Recovery point",
     ControlName.REPLICA_LAG: "Replica lag",
-    ControlName.PARITY: "Parity of the sites",
-    ControlName.CHECK: "Repository check",
+    ControlName.PARITY: "Parity",
+    ControlName.CHECK: "Check",
     ControlName.RESTORE_TEST: "Restore test",
     ControlName.RESTORE_TIME: "Restore time",
 }
@@ -113,7 +113,7 @@ METHOD: Final[tuple[tuple[str, str], ...]] = (
         "hashes stands at both. A point that differs, or that newer ones overtook on the way, is a miss.",
     ),
     (
-        "Repository check",
+        "Check",
         "Counted from the end of the last clean check that read at least the share of the data that the policy asks "
         "for. One repository holds all of a tenant's policies in a vault, so any of them may have had it made. Damage "
         "stands until a check that reads the same data comes out clean.",

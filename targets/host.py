@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobs.history import Owner
+
+if TYPE_CHECKING:
+    import psutil  # 20 ms that `tandem --help` need not pay: imported where it is used
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 GONE: Final = frozenset({"Z", "X", "x"})  # zombie or dead: its threads have ended
@@ -43,28 +45,26 @@ def is_alive(owner: Owner) -> bool | None:
 def io_bytes(pid: int) -> int:
     """Bytes that a process and its living descendants have read and written, through any descriptor, so far.
 
-    0 for what has ended or may not be asked. The sum falls when a descendant ends.
+    What has ended or may not be asked counts nothing, so the sum can fall.
     """
-    import psutil  # noqa: PLC0415 (20 ms that `tandem --help` need not pay)
+    import psutil
 
     try:
         root = psutil.Process(pid)
-        return _sum_io([root, *root.children(recursive=True)])
+        family = [root, *root.children(recursive=True)]
     except psutil.Error:
         return 0
+    return sum(_io_bytes_of_one(member) for member in family)
 
 
-def _sum_io(processes: Iterable[object]) -> int:
-    import psutil  # noqa: PLC0415 (20 ms that `tandem --help` need not pay)
+def _io_bytes_of_one(process: psutil.Process) -> int:
+    import psutil
 
-    total = 0
-    for process in processes:
-        try:
-            counters = process.io_counters()  # type: ignore[attr-defined]  # psutil ships no types
-        except psutil.Error:
-            continue
-        total += counters.read_chars + counters.write_chars
-    return total
+    try:
+        counters = process.io_counters()
+    except psutil.Error:
+        return 0
+    return counters.read_chars + counters.write_chars
 
 
 def free_space(path: Path) -> int:

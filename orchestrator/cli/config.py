@@ -10,6 +10,7 @@ import threading
 from orchestrator import settings as settings_room
 from orchestrator.cli import printing
 from orchestrator.cli.asked import load
+from reports import answers
 
 
 def validate(arguments: argparse.Namespace, _stop: threading.Event) -> int:
@@ -27,11 +28,7 @@ def validate(arguments: argparse.Namespace, _stop: threading.Event) -> int:
 def show(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     """Print each merged setting and where it came from; secrets only as references."""
     rows = settings_room.show(arguments.settings)
-    if arguments.json:
-        values = [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows]
-        sys.stdout.write(json.dumps(values, indent=2) + "\n")
-    else:
-        printing.pairs([(row.key, row.value, row.origin) for row in rows])
+    printing.show(arguments, answers.settings((row.key, row.value, row.origin) for row in rows))
     return 0
 
 

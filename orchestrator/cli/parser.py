@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 VERSION: Final = "0.1.0"
 _SETTINGS: Final = "settings.toml"
@@ -17,7 +17,8 @@ _EPILOG: Final = (
     "            6 evidence does not verify, 7 settings invalid, 8 busy or locked, 130 interrupted"
 )
 
-_Verbs = "argparse._SubParsersAction[argparse.ArgumentParser]"
+if TYPE_CHECKING:  # argparse has no public name for it
+    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

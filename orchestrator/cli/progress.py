@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jobs.history import RunRecord, RunState
-from jobs.plan import Step
+from jobs.history import RunRecord
 from orchestrator.clock import Clock
 from reports.progress import Figures
 from reports.terminal import ProgressDisplay
@@ -23,25 +22,17 @@ class Teller:
         self._step = ""
         self._began = 0.0
 
-    def begins(self, step: Step, _run: str) -> None:
-        """A step starts now."""
-        self._name(f"{step.job} {step.policy} at {step.site}")
-
-    def begins_named(self, name: str) -> None:
-        """Some other work starts now."""
-        self._name(name)
-
-    def _name(self, name: str) -> None:
-        self._step, self._began = name, self._clock.monotonic()
+    def begins(self, record: RunRecord) -> None:
+        """A run starts now."""
+        self._step, self._began = _name(record), self._clock.monotonic()
         if self._display is not None:
-            self._display.start(name)
+            self._display.start(self._step)
 
     def ended(self, record: RunRecord) -> None:
-        """The step is over."""
+        """The run is over."""
         if self._display is not None:
-            why = f": {record.failure.message}" if record.failure else ""
-            name = self._step if record.state is not RunState.BLOCKED else f"{record.job} {record.policy}"
-            self._display.finish(name, f"{record.state}{why or (f': {record.note}' if record.note else '')}")
+            why = record.failure.message if record.failure else record.note
+            self._display.finish(_name(record), f"{record.state}{f': {why}' if why else ''}")
 
     def watch(self, _piece: str) -> Watch:
         """A listener for one piece of the running step. All pieces of a step share its line."""
@@ -66,6 +57,10 @@ class Teller:
                 seconds_left=left,
             ),
         )
+
+
+def _name(record: RunRecord) -> str:
+    return f"{record.job} {record.policy} at {record.site}"
 
 
 @contextmanager

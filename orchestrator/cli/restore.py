@@ -5,27 +5,27 @@ from __future__ import annotations
 import argparse
 import shutil
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from jobs.failure import DONE, USAGE
-from jobs.history import Job, RunRecord, RunState
+from jobs.failure import DONE
+from jobs.history import Job, RunRecord
 from jobs.patterns import PatternError
 from jobs.patterns import compile as compile_patterns
+from jobs.plan import Step
 from jobs.policy import Policy
 from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.session import Session, at_work
 from orchestrator.cli.work import exit_code
 from orchestrator.clock import new_run_id
-from orchestrator.executor import attempt
+from orchestrator.executor import attempt, intent
 from orchestrator.recovery import recover
 from orchestrator.settings import Settings
 from orchestrator.work import repositories
 from orchestrator.work import restore as bring_back
 from orchestrator.work.restore import Request
-from reports import listing
+from reports import answers
 
 
 def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
@@ -40,7 +40,7 @@ def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
             return _preview(arguments, session, request)
         record = _run(session, request)
         now, zone = session.tools.clock.now(), settings.service.zone
-        printing.show(arguments, listing.cycle((record,), (), now=now, zone=zone))
+        printing.show(arguments, answers.cycle((record,), (), now=now, zone=zone))
     return exit_code((record,), (), stopped=stop.is_set())
 
 
@@ -83,11 +83,18 @@ def _moment(text: str | None, zone: ZoneInfo) -> datetime | None:
 
 
 def _run(session: Session, request: Request) -> RunRecord:
+    policy = request.policy
+    step = Step(
+        job=Job.RESTORE,
+        policy=policy.name,
+        tenant=policy.tenant,
+        site=request.site,
+        vault=request.vault,
+        settings_hash=policy.settings_hash,
+    )
+    begun = intent(step, session.tools, session.owner, note=str(request.target))
     return attempt(
-        session.intent(Job.RESTORE, request.policy, request.site, request.vault, note=str(request.target)),
-        lambda run: bring_back.work(run, request, session.tools),
-        session.tools,
-        session.announcements,
+        begun, lambda run: bring_back.work(run, request, session.tools), session.tools, session.announcements
     )
 
 
@@ -99,14 +106,13 @@ def _preview(arguments: argparse.Namespace, session: Session, request: Request) 
         selection = bring_back.select(request, of, scratch, tools)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    document = listing.restore(
+    document = answers.restore_preview(
         selection.point,
         target=str(request.target),
         files=selection.files,
         total_bytes=selection.bytes,
         in_the_way=selection.in_the_way_count,
-        overwrite=request.overwrite,
-        zone=session.settings.service.zone,
+        zone=session.zone,
     )
     printing.show(arguments, document)
     return DONE

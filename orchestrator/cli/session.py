@@ -7,14 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from jobs.history import Owner
-from jobs.policy import Policy, PolicyName
+from jobs.policy import Policy
 from orchestrator import wiring
 from orchestrator.cli.progress import Teller, teller
 from orchestrator.clock import Clock
+from orchestrator.executor import Announcements
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, effective_policy_json
 from orchestrator.work.tools import Tools
 from targets.host import this_process
 
@@ -28,9 +30,19 @@ class Session:
     owner: Owner
     teller: Teller
 
-    def policies(self) -> dict[PolicyName, Policy]:
-        """The settings' policies by name."""
-        return {policy.name: policy for policy in self.settings.policies}
+    @property
+    def zone(self) -> ZoneInfo:
+        """The service's zone, for what people read."""
+        return self.settings.service.zone
+
+    @property
+    def announcements(self) -> Announcements:
+        """Whom the executor tells."""
+        return Announcements(begins=self.teller.begins, ended=self.teller.ended)
+
+    def effective(self, policy: Policy) -> str:
+        """The policy's effective settings as text, to be kept under its hash."""
+        return effective_policy_json(policy)
 
 
 @contextmanager

@@ -10,16 +10,16 @@ from typing import Final
 
 from jobs.failure import DONE, INTERRUPTED, JOB_FAILED, PARTIAL
 from jobs.history import Job, RunRecord, RunState
-from jobs.plan import Plan
+from jobs.plan import Plan, Skip
 from jobs.planner import CYCLE
 from jobs.planner import plan as make_plan
-from jobs.policy import Policy, PolicyName, SiteName
+from jobs.policy import Policy, SiteName
 from orchestrator.cli import asked, printing
 from orchestrator.cli.session import Session, at_work
-from orchestrator.executor import Announcements, execute
+from orchestrator.executor import execute
 from orchestrator.recovery import recover
 from orchestrator.work import retention
-from reports import listing
+from reports import answers, listing
 
 JOBS: Final = {
     "backup": Job.BACKUP,
@@ -56,10 +56,11 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
             return _preview(arguments, session, made, policies)
         _explain_what_was_interrupted(session, made)
         made = _planned(session, policies, jobs, site, arguments)
-        records = _executed(session, made, policies)
         _remember_settings(session, policies)
-        printing.show(arguments, listing.outcome(records, made.skips, now=session.tools.clock.now(), zone=session.zone))
-    return exit_code(records, made, stopped=stop.is_set())
+        by_name = {policy.name: policy for policy in policies}
+        records = execute(made, by_name, session.tools, session.owner, session.announcements)
+        printing.show(arguments, answers.cycle(records, made.skips, now=session.tools.clock.now(), zone=session.zone))
+    return exit_code(records, made.skips, stopped=stop.is_set())
 
 
 def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
@@ -109,12 +110,6 @@ def _explain_what_was_interrupted(session: Session, made: Plan) -> None:
         printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
 
 
-def _executed(session: Session, made: Plan, policies: Sequence[Policy]) -> tuple[RunRecord, ...]:
-    by_name: dict[PolicyName, Policy] = {policy.name: policy for policy in policies}
-    tell = Announcements(begins=session.teller.begins, ended=session.teller.ended)
-    return execute(made, by_name, session.tools, session.owner, tell)
-
-
 def _remember_settings(session: Session, policies: Sequence[Policy]) -> None:
     """Keep the text behind each hash, so that a past figure can name the rule under which it came to be."""
     now = session.tools.clock.now()
@@ -122,7 +117,7 @@ def _remember_settings(session: Session, policies: Sequence[Policy]) -> None:
         session.tools.ledger.remember_settings(policy.settings_hash, session.effective(policy), now)
 
 
-def exit_code(records: Sequence[RunRecord], made: Plan, *, stopped: bool) -> int:
+def exit_code(records: Sequence[RunRecord], skips: Iterable[Skip], *, stopped: bool) -> int:
     """The worst of what happened: interrupted, then a failure's own code, then a refusal, then partial, then done."""
     if stopped or any(record.state is RunState.INTERRUPTED for record in records):
         return INTERRUPTED
@@ -130,6 +125,6 @@ def exit_code(records: Sequence[RunRecord], made: Plan, *, stopped: bool) -> int
     codes = {record.failure.exit_code if record.failure else JOB_FAILED for record in failures}
     if codes:
         return codes.pop() if len(codes) == 1 else JOB_FAILED
-    if any(skip.refused for skip in made.skips):
+    if any(skip.refused for skip in skips):
         return JOB_FAILED
     return PARTIAL if any(record.state is RunState.PARTIAL for record in records) else DONE

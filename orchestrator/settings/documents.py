@@ -15,6 +15,8 @@ from orchestrator.settings.positions import KeyPath, scan, without
 
 Tree = dict[str, object]  # tables of a TOML document
 _WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_NAMESPACE: Final = re.compile(r"\('[^()]*'(?:,|, '[^()]*')?\)")  # tomllib names a table as a Python tuple
+_QUOTED: Final = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +170,7 @@ def _text(path: Path) -> str:
 def _syntax(path: Path, text: str, error: Exception) -> Mistake:
     if isinstance(error, RecursionError):
         return Mistake(place=Place(file=path), what="lists or tables are nested too deeply")
-    message = str(error)
+    message = _NAMESPACE.sub(lambda found: dotted(tuple(_QUOTED.findall(found[0]))), str(error))
     found = _WHERE.search(message)
     if found is None:
         return Mistake(place=Place(file=path), what=f"not TOML: {message}")

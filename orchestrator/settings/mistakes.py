@@ -11,7 +11,9 @@ from typing import Final
 from orchestrator.settings.positions import KeyPath
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
-_LIKE: Final = 0.6  # difflib's measure: "primry" is like "primary", "s3" is not like "secondary"
+_LIKE: Final = 0.65  # difflib's measure: "primry" is like "primary", "s3" is not like "secondary"
+
+_FEW: Final = 12  # names to choose from, in a message for people
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -57,10 +59,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or what there is to choose from."""
     import difflib  # only a mistake pays for it
 
-    names = sorted(known)
-    if near := difflib.get_close_matches(name.lower(), names, n=1, cutoff=_LIKE):
-        return f' — did you mean "{near[0]}"?'
-    return f"; known here: {', '.join(names)}" if names else "; none is defined"
+    names = {one.lower(): one for one in sorted(known)}
+    if near := difflib.get_close_matches(name.lower(), names, n=3, cutoff=_LIKE):
+        swapped = (
+            one for one in near if sorted(one) == sorted(name.lower())
+        )  # "rop" is "rpo", though "rto" is as near
+        return f' — did you mean "{names[next(swapped, near[0])]}"?'
+    more = ", …" if len(names) > _FEW else ""
+    return f"; known here: {', '.join([*names.values()][:_FEW])}{more}" if names else "; none is defined"
 
 
 def _quoted(name: str) -> str:

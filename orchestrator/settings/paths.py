@@ -20,7 +20,7 @@ def make_absolute(documents: Documents) -> None:
     for key in _local_vaults(documents):
         _rewrite(documents, key, absolute)
     for pattern, rewrite in _PATHS:
-        for key in _matching(documents.tree, pattern):
+        for key in matching(documents.tree, pattern):
             _rewrite(documents, key, rewrite)
 
 
@@ -43,7 +43,7 @@ def _program(text: str, folder: Path) -> str:
     return absolute(text, folder) if "/" in text else text
 
 
-_EVERY: Final = -1  # any key of a table, or any item of a list
+EVERY: Final = -1  # any key of a table, or any item of a list
 Pattern = tuple[str | int, ...]
 
 # Where paths stand, and how they are written there. A local vault's own path is the exception below.
@@ -53,16 +53,16 @@ _PATHS: Final[tuple[tuple[Pattern, Callable[[str, Path], str]], ...]] = (
     (("service", "state"), _ledger),
     (("service", "state", "file"), absolute),
     (("service", "state", "command", 0), _program),
-    (("tenants", _EVERY, "password", "file"), absolute),
-    (("tenants", _EVERY, "password", "command", 0), _program),
-    (("vaults", _EVERY, "credentials", "file"), absolute),
-    (("vaults", _EVERY, "credentials", "command", 0), _program),
-    (("vaults", _EVERY, "identity", "file"), absolute),
-    (("vaults", _EVERY, "known_hosts"), absolute),
-    (("vaults", _EVERY, "ca"), absolute),
-    (("policies", _EVERY, "source", "paths", _EVERY), absolute),
-    (("policies", _EVERY, "source", "sqlite", "path"), absolute),
-    (("policies", _EVERY, "source", "command", "run", 0), _program),
+    (("tenants", EVERY, "password", "file"), absolute),
+    (("tenants", EVERY, "password", "command", 0), _program),
+    (("vaults", EVERY, "credentials", "file"), absolute),
+    (("vaults", EVERY, "credentials", "command", 0), _program),
+    (("vaults", EVERY, "identity", "file"), absolute),
+    (("vaults", EVERY, "known_hosts"), absolute),
+    (("vaults", EVERY, "ca"), absolute),
+    (("policies", EVERY, "source", "paths", EVERY), absolute),
+    (("policies", EVERY, "source", "sqlite", "path"), absolute),
+    (("policies", EVERY, "source", "command", "run", 0), _program),
 )
 
 
@@ -75,26 +75,26 @@ def _write_defaults(documents: Documents) -> None:
             documents.built_in.add(("service", name))
 
 
-def _matching(node: object, pattern: Pattern, above: KeyPath = ()) -> Iterator[KeyPath]:
-    """The keys of the tree that a pattern stands for."""
+def matching(node: object, pattern: Pattern, above: KeyPath = ()) -> Iterator[KeyPath]:
+    """The keys below a tree that a pattern stands for."""
     if not pattern:
         yield above
         return
     for part, below in _parts(node, pattern[0]):
-        yield from _matching(below, pattern[1:], (*above, part))
+        yield from matching(below, pattern[1:], (*above, part))
 
 
 def _parts(node: object, step: str | int) -> list[tuple[str | int, object]]:
     if isinstance(node, dict):
-        return [(name, value) for name, value in node.items() if step in {name, _EVERY}]
+        return [(name, value) for name, value in node.items() if step in {name, EVERY}]
     if isinstance(node, list):
-        return [(index, value) for index, value in enumerate(node) if step in {index, _EVERY}]
+        return [(index, value) for index, value in enumerate(node) if step in {index, EVERY}]
     return []
 
 
 def _local_vaults(documents: Documents) -> Iterator[KeyPath]:
     """The path of a local vault is here; that of an sftp vault is on its server."""
-    for key in _matching(documents.tree, ("vaults", _EVERY, "path")):
+    for key in matching(documents.tree, ("vaults", EVERY, "path")):
         if documents.value((*key[:-1], "kind")) == "local":
             yield key
 

@@ -18,6 +18,7 @@ from orchestrator.settings.build import reference, retention_of
 from orchestrator.settings.documents import Documents
 from orchestrator.settings.inherit import effective
 from orchestrator.settings.mistakes import Mistake, did_you_mean
+from orchestrator.settings.paths import EVERY, Pattern, matching
 from orchestrator.settings.positions import KeyPath
 from orchestrator.settings.secrets import file_complaint
 from orchestrator.settings.validation import related
@@ -49,6 +50,13 @@ class Case:
         found = self.documents.value((section,))
         return list(found) if isinstance(found, dict) else []
 
+    def texts(self, pattern: Pattern) -> Iterator[tuple[KeyPath, str]]:
+        """The texts that are written at a place, also those in faulty tables."""
+        for key in matching(self.documents.tree, pattern):
+            text = self.documents.value(key)
+            if isinstance(text, str):
+                yield key, text
+
 
 def judge(case: Case, *, files: bool) -> Iterator[Mistake]:
     """Every mistake that the rules find; `files` looks at the secret files too."""
@@ -60,21 +68,22 @@ def judge(case: Case, *, files: bool) -> Iterator[Mistake]:
 
 def _names_exist(case: Case) -> Found:
     """Whoever names a site, a tenant or a vault names one that there is."""
-    for key, section, name in _named(case.table):
+    for pattern, section in _NAMED:
         known = case.names(section)
-        if name is not None and name not in known:
-            yield key, f'there is no {section[:-1]} "{name}"{did_you_mean(name, known)}'
+        for key, name in case.texts(pattern):
+            if name not in known:
+                yield key, f'there is no {section[:-1]} "{name}"{did_you_mean(name, known)}'
 
 
-def _named(table: model.SettingsTable) -> Iterator[tuple[KeyPath, str, str | None]]:
-    for name, vault in table.vaults.items():
-        yield ("vaults", name, "site"), "sites", vault.site
-    inheriting: list[tuple[KeyPath, model.PolicyDefaultsTable]] = [(("defaults", "policy"), table.defaults.policy)]
-    inheriting += [(("policies", name), policy) for name, policy in table.policies.items()]
-    for key, policy in inheriting:
-        yield (*key, "tenant"), "tenants", policy.tenant
-        yield (*key, "vault"), "vaults", policy.vault
-        yield (*key, "replicate", "to"), "vaults", policy.replica
+_NAMED: Final[tuple[tuple[Pattern, str], ...]] = (
+    (("vaults", EVERY, "site"), "sites"),
+    (("defaults", "policy", "tenant"), "tenants"),
+    (("defaults", "policy", "vault"), "vaults"),
+    (("defaults", "policy", "replicate", "to"), "vaults"),
+    (("policies", EVERY, "tenant"), "tenants"),
+    (("policies", EVERY, "vault"), "vaults"),
+    (("policies", EVERY, "replicate", "to"), "vaults"),
+)
 
 
 def _nothing_is_missing(case: Case) -> Found:
@@ -189,29 +198,26 @@ def _inside(path: str, folder: str) -> bool:
 
 def _secrets_are_private(case: Case) -> Found:
     """Every secret file is there, and its owner's alone. Variables and commands are asked when they are needed."""
-    for key, holder in _holders(case.table):
-        if holder.file is not None and (complaint := file_complaint(Path(holder.file))):
-            yield (*key, "file"), complaint
+    for pattern in _SECRETS:
+        for key, path in case.texts(pattern):
+            if complaint := file_complaint(Path(path)):
+                yield key, complaint
 
 
-def _holders(table: model.SettingsTable) -> Iterator[tuple[KeyPath, model.SecretTable | model.KeyFileTable]]:
-    """Every place where the settings say where a secret is."""
-    places: list[tuple[KeyPath, object]] = [(("service", "state"), table.service.state)]
-    places += [(("tenants", name, "password"), tenant.password) for name, tenant in table.tenants.items()]
-    for name, vault in table.vaults.items():
-        places += [(("vaults", name, key), getattr(vault, key, None)) for key in ("credentials", "identity")]
-    for key, holder in places:
-        if isinstance(holder, model.SecretTable | model.KeyFileTable):
-            yield key, holder
+_SECRETS: Final[tuple[Pattern, ...]] = (
+    ("service", "state", "file"),
+    ("tenants", EVERY, "password", "file"),
+    ("vaults", EVERY, "credentials", "file"),
+    ("vaults", EVERY, "identity", "file"),
+)
 
 
 def _trusted_files_exist(case: Case) -> Found:
     """What servers are verified with is there."""
-    for name, vault in case.table.vaults.items():
-        for key in ("known_hosts", "ca"):
-            path = getattr(vault, key, None)
-            if path is not None and not os.path.isfile(path):  # noqa: PTH113 (beside realpath)
-                yield ("vaults", name, key), f"there is no file {path}"
+    for name in ("known_hosts", "ca"):
+        for key, path in case.texts(("vaults", EVERY, name)):
+            if not os.path.isfile(path):  # noqa: PTH113 (beside realpath)
+                yield key, f"there is no file {path}"
 
 
 _RULES: Final[tuple[Callable[[Case], Found], ...]] = (

@@ -94,7 +94,7 @@ def file_complaint(path: Path) -> str:
     try:
         status = path.stat()
     except FileNotFoundError:
-        return f"there is no file {path}; put the secret there, with: chmod 600 {path}"
+        return f"there is no file {path}; write the secret into it, then run: chmod 600 {path}"
     except OSError as error:
         return f"file {path} cannot be looked at: {error.strerror}"
     return privacy_complaint(path, status, os.geteuid())

@@ -16,6 +16,7 @@ LONGEST: Final = timedelta(days=36_525)  # a century; more is a slip of the fing
 # https://restic.readthedocs.io/en/stable/045_working_with_repos.html#checking-integrity-and-consistency
 _BYTES: Final[Mapping[str, int]] = MappingProxyType({"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10, "B": 1})
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,17})(?:([KMGT])(?:iB)?|B)")
+_RATE: Final = re.compile(rf"({_SIZE.pattern})/s")
 _SLOWEST: Final = 1024  # restic counts in KiB a second and takes 0 for "no limit"
 
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%")
@@ -25,12 +26,10 @@ _PARTS: Final = 256  # restic picks packs by the first byte of their name
 
 def parse_duration(text: object) -> timedelta:
     """Read "90s", "15m", "24h", "30d" or "2w". Raises ValueError."""
-    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError(f'{_shown(text)} is not a duration such as "90s", "15m", "24h", "30d" or "2w"')
+    found = _found(_DURATION, text, 'a duration such as "90s", "15m", "24h", "30d" or "2w"')
     seconds = int(found[1]) * _SECONDS[found[2]]
     if seconds > LONGEST.total_seconds():
-        raise ValueError(f"{_shown(text)} is more than a hundred years")
+        raise ValueError(f'"{text}" is more than a hundred years')
     return timedelta(seconds=seconds)
 
 
@@ -45,9 +44,7 @@ def format_duration(duration: timedelta) -> str:
 
 def parse_size(text: object) -> int:
     """Read "16MiB" or "500M" as bytes. Raises ValueError."""
-    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError(f'{_shown(text)} is not a size such as "512KiB", "16MiB" or "2GiB" (powers of 1024)')
+    found = _found(_SIZE, text, 'a size such as "512KiB", "16MiB" or "2GiB" (powers of 1024)')
     return int(found[1]) * _BYTES[found[2] or "B"]
 
 
@@ -59,11 +56,9 @@ def format_size(size: int) -> str:
 
 def parse_rate(text: object) -> int:
     """Read "20MiB/s" as bytes a second. Raises ValueError."""
-    amount = text.removesuffix("/s") if isinstance(text, str) else ""
-    if amount == text or not _SIZE.fullmatch(amount):
-        raise ValueError(f'{_shown(text)} is not a rate such as "20MiB/s" (bytes a second, powers of 1024)')
-    if (rate := parse_size(amount)) < _SLOWEST:
-        raise ValueError(f"{_shown(text)} is too slow: the slowest is 1KiB/s")
+    found = _found(_RATE, text, 'a rate such as "20MiB/s" (bytes a second, powers of 1024)')
+    if (rate := parse_size(found[1])) < _SLOWEST:
+        raise ValueError(f'"{text}" is too slow: the slowest is 1KiB/s')
     return rate
 
 
@@ -82,22 +77,24 @@ def parse_share(text: str) -> str:
         return _part(text, int(found[1]), int(found[2]))
     if _SIZE.fullmatch(text):
         return format_size(parse_size(text)).removesuffix("iB")
-    raise ValueError(
-        f'{_shown(text)} is not a share of the data: "none", "100%", "10%", "1/4" or a size such as "500M"'
-    )
+    raise ValueError(f'"{text}" is not a share of the data: "none", "100%", "10%", "1/4" or a size such as "500M"')
 
 
 def _percent(text: str, share: float) -> str:
     if not 0 < share <= 100:
-        raise ValueError(f'{_shown(text)} is not a share: more than 0% and up to 100%, or "none"')
+        raise ValueError(f'"{text}" is not a share: more than 0% and up to 100%, or "none"')
     return text
 
 
 def _part(text: str, part: int, parts: int) -> str:
     if not part <= parts <= _PARTS:
-        raise ValueError(f"{_shown(text)} is not a part: n/t with 1 ≤ n ≤ t ≤ {_PARTS}")
+        raise ValueError(f'"{text}" is not a part: n/t with 1 ≤ n ≤ t ≤ {_PARTS}')
     return text
 
 
-def _shown(text: object) -> str:
-    return f'"{text}"' if isinstance(text, str) else "a value without quotes"
+def _found(pattern: re.Pattern[str], text: object, wanted: str) -> re.Match[str]:
+    if not isinstance(text, str):
+        raise ValueError(f"must be a text in quotes: {wanted}")  # noqa: TRY004 (pydantic collects ValueErrors only)
+    if (found := pattern.fullmatch(text)) is None:
+        raise ValueError(f'"{text}" is not {wanted}')
+    return found

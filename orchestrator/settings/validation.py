@@ -27,7 +27,8 @@ def validate(documents: Documents) -> tuple[SettingsTable, frozenset[KeyPath]]:
             return SettingsTable.model_validate(tree), faulty
         except ValidationError as error:
             found = {_key(details): details for details in error.errors(include_url=False)}
-        fresh = {key: details for key, details in found.items() if not related(key, faulty)}
+        above = {key[:length] for key in found for length in range(len(key))}  # a list whose items are wrong
+        fresh = {key: details for key, details in found.items() if key not in above and not related(key, faulty)}
         documents.mistakes += [_mistake(documents, key, details) for key, details in fresh.items()]
         faulty |= fresh.keys()
         for cut in {_cut(tree, key) for key in found} - {()}:
@@ -75,7 +76,14 @@ def _mistake(documents: Documents, key: KeyPath, details: ErrorDetails) -> Mista
 
 
 _KINDS: Final[Mapping[type, str]] = MappingProxyType(
-    {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
+    {
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number with a point",
+        list: "a list",
+        dict: "a table",
+    }
 )
 
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Outcome, RecoveryPoint, RunState, Usage
-from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, decode, encode, is_marked, shown, split
+from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, decode, encode, shown, split
 from jobs.plan import Step
 from jobs.policy import Command, Paths, Policy, Sqlite
 from jobs.snapshot import Content, manifest_name, tags
@@ -34,6 +34,7 @@ from targets.sources import command, sqlite, tree
 _PIECE: Final = 1 << 20
 _NAMES_KEPT: Final = 100  # in the ledger; the manifest holds them all
 _NAMES_TOLD: Final = 5  # in a sentence
+_MARKED: Final = b"true}\n"  # how the line of a changed or unreadable entry ends (jobs/manifest.py)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -289,7 +290,7 @@ class _Marked:
 
     def passing(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         for line in lines:
-            if is_marked(line):
+            if line.endswith(_MARKED):
                 self._note(decode(line))
             yield line
 

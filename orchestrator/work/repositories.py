@@ -152,5 +152,5 @@ def note_points(
 
 def _is_complete(tools: Tools, run: str | None) -> bool:
     """False where the backup is known to have been partial; a run that the ledger has lost counts as complete."""
-    record = tools.ledger.find(run) if run else None
+    record = tools.ledger.run(run) if run else None
     return record is None or record.state is not RunState.PARTIAL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 
 from jobs.policy import TenantName, VaultName
@@ -25,6 +26,7 @@ class Tools:
     stop: Stop
     watch: Callable[[str], Watch]
     workdir: Path
+    zone: tzinfo
     host: str
 
     def folder(self, *names: str) -> Path:

@@ -1,10 +1,9 @@
-"""The demonstration's data is plentiful, real, odd in the right places, and changes the way a working day changes it."""
+"""The demonstration's data is plentiful, real, odd in the right places, and changes as a working day changes it."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,11 +19,11 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The full amount once: how much there is, is what is promised."""
     folder = tmp_path_factory.mktemp("demo") / "sources"
     material.make_sources(folder)
-    yield folder
+    return folder
 
 
 def test_there_is_as_much_as_promised(sources: Path) -> None:

@@ -1,0 +1,160 @@
+"""The migrations build exactly what tables.py says, on both databases, from nothing and from every earlier revision."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect, text
+
+from jobs.failure import FailureKind
+from jobs.history import RunState
+from orchestrator.ledger.codec import run_row
+from orchestrator.ledger.ledger import Ledger, LedgerError
+from orchestrator.ledger.place import HEAD, REVISIONS
+from orchestrator.ledger.tables import METADATA
+from orchestrator.ledger.upgrade import configuration, migrate
+from tests.orchestrator.ledger.build import NOW, later, over, point, run
+from tests.servers.postgresql import PostgresqlServer
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Everything a database knows about its tables, but for alembic's own."""
+    found = inspect(connection)
+    return {
+        table: {
+            "columns": [{**column, "type": str(column["type"])} for column in found.get_columns(table)],
+            "primary key": found.get_pk_constraint(table),
+            "checks": sorted((check["name"] or "", check["sqltext"]) for check in found.get_check_constraints(table)),
+            "indexes": sorted(map(str, found.get_indexes(table))),
+            "foreign keys": found.get_foreign_keys(table),
+        }
+        for table in found.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+@pytest.fixture
+def second_url(url: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Another empty place of the same kind."""
+    if url.startswith("sqlite"):
+        return f"sqlite:///{tmp_path / 'second.db'}"
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.url(server.new_database())
+
+
+def test_migrations_and_tables_agree_to_the_last_check(url: str, second_url: str) -> None:
+    Ledger.open(url, create=True, now=NOW).close()
+    with connected(second_url) as second:
+        METADATA.create_all(second)
+        wanted = shape(second)
+    with connected(url) as first:
+        assert shape(first) == wanted
+        assert set(wanted) == {"run", "recovery_point", "repository", "settings_version"}
+        assert compare_metadata(MigrationContext.configure(first, opts={"compare_type": True}), METADATA) == []
+
+
+def test_the_revisions_that_the_code_names_are_those_that_exist(tmp_path: Path) -> None:
+    with connected(f"sqlite:///{tmp_path / 'unused.db'}") as connection:
+        script = ScriptDirectory.from_config(configuration(connection))
+    newest_first = [revision.revision for revision in script.walk_revisions()]
+    assert tuple(reversed(newest_first)) == REVISIONS
+    assert script.get_heads() == [HEAD]
+
+
+def old_ledger(url: str, revision: str) -> None:
+    """A ledger as an earlier version left it, with an open run in it."""
+    with connected(url) as connection:
+        migrate(connection, revision)
+        row = run_row(run())
+        columns = ", ".join(row)
+        values = ", ".join(f":{column}" for column in row)
+        connection.execute(text(f"INSERT INTO run ({columns}) VALUES ({values})"), row)
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+@pytest.mark.parametrize("create", [True, False])
+def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(url: str, revision: str, create: bool) -> None:
+    old_ledger(url, revision)
+    with Ledger.open(url, create=create, now=NOW) as ledger:
+        assert ledger.open_runs() == (run(),)
+        ledger.arrive([point()])
+    with connected(url) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == HEAD
+
+
+def test_a_file_is_copied_before_it_is_upgraded(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    old_ledger(url, "0001")
+    Ledger.open(url, create=False, now=NOW).close()
+    kept = tmp_path / f"ledger.db.before-{HEAD}-20261121T203000Z"
+    assert {path.name for path in tmp_path.iterdir()} == {"ledger.db", kept.name}
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute("SELECT id FROM run").fetchall() == [(run().id,)]
+
+
+def test_an_upgrade_that_fails_leaves_the_old_ledger(url: str, postgresql: PostgresqlServer) -> None:
+    old_ledger(url, "0001")
+    in_the_way = "CREATE TABLE repository (nothing TEXT)"  # the last table that 0002 makes
+    with connected(url) as connection:
+        connection.execute(text(in_the_way))
+    with pytest.raises(Exception, match="already exists"):
+        Ledger.open(url, create=False, now=NOW)
+    with connected(url) as connection:
+        assert set(inspect(connection).get_table_names()) == {
+            "alembic_version",
+            "repository",
+            "run",
+            "settings_version",
+        }
+        connection.execute(text("DROP TABLE repository"))
+    with Ledger.open(url, create=False, now=later(minutes=1)) as ledger:
+        assert ledger.open_runs() == (run(),)
+
+
+def test_the_tables_refuse_what_no_ledger_would_write(url: str) -> None:
+    with Ledger.open(url, create=True, now=NOW) as ledger:
+        ledger.claim(run())
+        ledger.record(over(2))
+    wrong = [
+        "UPDATE run SET state = 'asleep'",
+        "UPDATE run SET job = 'nap'",
+        "UPDATE run SET state = 'failed', finished_at = NULL",
+        "UPDATE run SET failure_kind = 'busy', failure_message = NULL",
+        "UPDATE run SET state = 'running', finished_at = NULL",  # both, so two open backups of one policy
+        "INSERT INTO settings_version (hash, text, first_used_at) VALUES ('ab', NULL, 0)",
+    ]
+    for statement in wrong:
+        with pytest.raises(Exception, match=r"(?i)constraint|null"), connected(url) as connection:
+            connection.execute(text(statement))
+    with Ledger.open(url, create=False, now=NOW) as ledger:
+        assert [record.state for record in ledger.runs()] == [RunState.SUCCEEDED, RunState.RUNNING]
+
+
+def test_what_was_never_a_ledger_is_not_upgraded(url: str) -> None:
+    with connected(url) as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('somebody-elses')"))
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open(url, create=True, now=NOW)
+    assert caught.value.kind is FailureKind.LEDGER_TOO_NEW
