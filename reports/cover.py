@@ -16,7 +16,8 @@ from reports.document import Cell
 class Cover:
     """What a report says of itself. `now` is when it is made; `tenants` and `sites` hold titles for people.
 
-    `restic` is the tool as the runs name it ("restic 0.14.0"), or empty where none ever ran. With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
+    `restic` is the tool as the runs name it ("restic 0.14.0"), or empty where none ever ran.
+    With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
     """
 
     operator: str

@@ -34,7 +34,7 @@ _STATUS: Final = (
 def status(
     assessments: Sequence[Assessment], runs: Iterable[RunRecord], *, now: datetime, zone: tzinfo, operator: str
 ) -> Document:
-    """One line for each policy at each site. `runs` hold the recent and the open ones, in any order; one that is in both counts once."""
+    """One line for each policy at each site. `runs` are the recent and the open ones; one named twice counts once."""
     recent = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started_at, run.id))
     table = Table(
         key="status",

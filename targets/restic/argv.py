@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from targets.ports import BackupRequest, RepositoryAddress
 
@@ -29,6 +29,8 @@ class Command(StrEnum):
 
 
 KIBIBYTE: Final = 1024
+
+Value = TypeVar("Value")
 
 
 def init(*, like_another: bool) -> tuple[str, ...]:
@@ -116,7 +118,7 @@ def options(addresses: Iterable[RepositoryAddress]) -> tuple[str, ...]:
     )
 
 
-def one_of_each[Value](pairs: Iterable[tuple[str, Value]]) -> Mapping[str, Value]:
+def one_of_each(pairs: Iterable[tuple[str, Value]]) -> Mapping[str, Value]:
     """The pairs as a mapping. Raises ValueError when one name has two values."""
     merged: dict[str, Value] = {}
     for name, value in pairs:

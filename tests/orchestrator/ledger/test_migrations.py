@@ -115,7 +115,7 @@ def test_a_file_is_copied_before_it_is_upgraded(tmp_path: Path) -> None:
 
 def test_an_upgrade_that_fails_leaves_the_old_ledger(url: str, postgresql: PostgresqlServer) -> None:
     old_ledger(url, "0001")
-    in_the_way = "CREATE TABLE repository (nothing TEXT)"  # the last table that 0002 makes
+    in_the_way = "CREATE TABLE repository (title TEXT)"  # the last table that 0002 makes
     with connected(url) as connection:
         connection.execute(text(in_the_way))
     with pytest.raises(Exception, match="already exists"):

@@ -1,0 +1,38 @@
+"""How long restic may try again by itself: up to fifteen minutes it would, also where nothing can change.
+
+A backup that is under way deserves that patience, and the no-progress limit ends it. A vault that does not let us
+begin, or that refuses, does not: an operator at a terminal must read the cause within seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from jobs.failure import TRAITS, FailureKind
+from targets.restic.complaints import complaint
+
+_RETRY: Final = re.compile(r"^(?P<what>\w+\(<(?P<kind>\w+)/).* returned error, retrying after")
+
+TRIES_TO_BEGIN: Final = 4  # some five seconds
+TRIES_WHEN_REFUSED: Final = 2
+
+
+class Patience:
+    """Counts the retries of one restic call."""
+
+    def __init__(self) -> None:
+        self._at_start = self._refused = 0
+
+    def is_over(self, line: str) -> bool:
+        """Take in a line of standard error; whether to wait no longer."""
+        retry = _RETRY.match(line)
+        if retry is None:
+            return False
+        self._at_start += retry["kind"] == "config"
+        self._refused += _is_final(complaint(line).kind)
+        return self._at_start >= TRIES_TO_BEGIN or self._refused >= TRIES_WHEN_REFUSED
+
+
+def _is_final(kind: FailureKind | None) -> bool:
+    return kind is FailureKind.DISK_FULL or (kind is not None and not TRAITS[kind].retryable)

@@ -1,0 +1,152 @@
+"""An operator with two sites in a folder of the test: settings, secrets, sources, and the command line as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PASSWORD = "a password that no test prints"
+
+SETTINGS = """
+[service]
+name = "Test operator"
+timezone = "Africa/Douala"
+state = "sqlite:///tandem.db"
+workdir = "work"
+host = "test-host"
+restic = "{restic}"
+
+[sites.primary]
+title = "First"
+[sites.secondary]
+title = "Second"
+
+[vaults.primary]
+site = "primary"
+kind = "local"
+path = "primary"
+[vaults.secondary]
+site = "secondary"
+kind = "local"
+path = "secondary"
+
+[tenants.minfopra]
+title = "Ministry"
+password = {{ file = "minfopra.key" }}
+
+[defaults.policy]
+tenant = "minfopra"
+vault = "primary"
+replicate = {{ to = "secondary" }}
+retention = {{ last = 2, minimum = 1 }}
+objectives = {{ rpo = "24h", rto = "1h", replica_lag = "6h", check_age = "7d", restore_test_age = "7d" }}
+
+[policies.files]
+source = {{ paths = ["source"] }}
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON document that --json promises."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Operator:
+    """Settings below `folder`, and a way to run `tandem` on them. `environment` is added to every command's."""
+
+    folder: Path
+    restic: Path
+    settings: str = SETTINGS
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write_settings(self.settings)
+        key = self.folder / "minfopra.key"
+        key.write_text(PASSWORD)
+        key.chmod(0o600)
+        self.write("a.txt", "first\n")
+        self.write("deep/er/b.bin", "x" * 70_000)
+        self.write("deep/c.txt", "third\n")
+
+    def write_settings(self, text: str) -> None:
+        """Replace settings.toml; `{restic}` in it is the restic under test."""
+        self.settings = text
+        (self.folder / "settings.toml").write_text(text.format(restic=self.restic))
+
+    @property
+    def source(self) -> Path:
+        """The folder that policy `files` backs up."""
+        return self.folder / "source"
+
+    def write(self, name: str, text: str) -> Path:
+        """Put a file into the source."""
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def command(self, *words: str) -> list[str]:
+        """The command line as a person would type it."""
+        return [sys.executable, str(ROOT / "main.py"), "--settings", str(self.folder / "settings.toml"), *words]
+
+    def variables(self) -> dict[str, str]:
+        """The environment of a command."""
+        return {**os.environ, **self.environment}
+
+    def tandem(self, *words: str, timeout: float = 120) -> Ended:
+        """Run one command to its end. Nothing it prints may hold the password."""
+        done = subprocess.run(
+            self.command(*words), capture_output=True, text=True, env=self.variables(), timeout=timeout, check=False
+        )
+        assert PASSWORD not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start one command and leave it running; the test waits for it or ends it."""
+        return subprocess.Popen(
+            self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.variables()
+        )
+
+    def bare(self, vault: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """restic without Tandem, on the tenant's repository in a local vault."""
+        environment = {**os.environ, "RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(self.folder / "bare-cache")}
+        argv = [str(self.restic), "-r", str(self.folder / vault / "minfopra"), *words]
+        return subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+    def snapshots(self, vault: str) -> list[dict[str, Any]]:
+        """What bare restic lists of data snapshots, oldest first."""
+        done = self.bare(vault, "snapshots", "--json", "--no-lock")
+        assert done.returncode == 0, done.stderr
+        listed: list[dict[str, Any]] = json.loads(done.stdout) or []
+        return [each for each in listed if "content=data" in each.get("tags", [])]
+
+    def locks(self, vault: str) -> list[Path]:
+        """The lock files in a local vault."""
+        return sorted((self.folder / vault / "minfopra" / "locks").glob("*"))
+
+
+def until(condition: Any, *, seconds: float = 30) -> None:
+    """Wait for something that must come; polls, and fails loudly."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what the test waited for did not come"
+        time.sleep(0.01)
