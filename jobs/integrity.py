@@ -202,11 +202,14 @@ def _copies(policy: Policy, vault: VaultName, history: _History) -> tuple[SitePa
     front = max((point.time for point in there.values()), default=None)
     absent = [point for origin, point in first.items() if origin not in arrived]
     waiting = [point for point in absent if front is None or point.time > front]
+    both = first.keys() & there.keys()
+    # A tree is empty until a listing told it, and then neither equal nor differing.
+    trees = [(first[o].tree, there[o].tree) for o in both if first[o].tree and there[o].tree]
     parity = SiteParity(
-        equal=sum(first[origin].tree == there[origin].tree for origin in first.keys() & there.keys()),
+        equal=sum(pair[0] == pair[1] for pair in trees),
         missing=len(first.keys() - there.keys()),
         surplus=len(there.keys() - first.keys()),
-        differing=sum(first[origin].tree != there[origin].tree for origin in first.keys() & there.keys()),
+        differing=sum(pair[0] != pair[1] for pair in trees),
         waiting=len(waiting),
         overtaken=len(absent) - len(waiting),
     )

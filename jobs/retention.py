@@ -112,6 +112,13 @@ def _unfinished(points: list[Point], true: list[Point], now: datetime) -> list[P
     return [p for p in points if p.orphaned and p.time <= now and (newest is None or p.time > newest)]
 
 
+def spare(decision: Decision, runs: Collection[str], why: str) -> Decision:
+    """The same decision, but these runs stay after all, for a reason that the points alone do not tell."""
+    spared = [Kept(point=point, reasons=(why,)) for point in decision.remove if point.run in runs]
+    keep = sorted([*decision.keep, *spared], key=lambda kept: _age(kept.point), reverse=True)
+    return Decision(keep=tuple(keep), remove=tuple(p for p in decision.remove if p.run not in runs))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
     """A span of the calendar of which one point is kept."""

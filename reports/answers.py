@@ -11,15 +11,25 @@ from jobs.proof import short
 from jobs.quantity import size
 from jobs.snapshot import Snapshot
 from reports import listing
-from reports.cells import count, instant, words
+from reports.cells import count, instant, lasting, state, words
 from reports.document import Cell, Column, Document, Fact, Section, Severity, Table
+from reports.results import found
+from reports.wording import JOBS
 
+_RAN = (
+    Column(key="job", title="Job"),
+    Column(key="policy", title="Policy"),
+    Column(key="took", title="Took", align="right"),
+    Column(key="found", title="What it did"),
+    Column(key="state", title="State"),
+)
 _BAD = frozenset({RunState.FAILED, RunState.BLOCKED, RunState.INTERRUPTED})
 
 
 def cycle(records: Sequence[RunRecord], skips: Sequence[Skip], *, now: datetime, zone: tzinfo) -> Document:
     """What ran, in order, with what came of it and what to do next; then what did not run, and why."""
-    ran = listing.runs(records, now=now, zone=zone)
+    rows = tuple(_row(record, now) for record in records)
+    ran = Table(key="runs", columns=_RAN, rows=rows, empty="Nothing ran.")
     left_out = listing.plan(Plan(at=now, steps=(), skips=tuple(skips)), zone=zone).sections[-1:] if skips else ()
     advice = {record.failure.advice: record for record in records if record.failure is not None}
     next_steps = tuple(f"{record.job} {record.policy}: {text}" for text, record in advice.items())
@@ -28,7 +38,18 @@ def cycle(records: Sequence[RunRecord], skips: Sequence[Skip], *, now: datetime,
         kind="outcome",
         title="What was done",
         headline=_headline(records, skips),
-        sections=(*ran.sections, *left_out, *todo),
+        sections=(Section(key="runs", title="Runs", tables=(ran,)), *left_out, *todo),
+    )
+
+
+def _row(run: RunRecord, now: datetime) -> tuple[Cell, ...]:
+    where = {"tenant": run.tenant, "policy": run.policy, "site": run.site, "vault": run.vault, "run": run.id}
+    return (
+        words(JOBS[run.job], run.job.value),
+        Cell(text=f"{run.policy} at {run.site}", value=where),
+        lasting((run.finished_at or now) - run.started_at),
+        found(run),
+        state(run.state),
     )
 
 

@@ -35,9 +35,9 @@ def status(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     settings = asked.load(arguments)
     now = Clock().now()
     with _opened(settings) as ledger:
-        seen = ledger.glance()
+        seen, points = ledger.glance(), ledger.points()  # every point, not the newest: a replica lags by its oldest gap
     runs = (*seen.runs, *seen.open_runs)
-    judged = assess(settings.policies, runs, seen.points, now)
+    judged = assess(settings.policies, runs, points, now)
     service = settings.service
     printing.show(arguments, listing.status(judged, runs, now=now, zone=service.zone, operator=service.name))
     return OBJECTIVE_MISSED if any(each.verdict.fails for each in judged) else DONE
@@ -110,7 +110,7 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     with _opened(settings) as ledger:
         until = asked_for.as_of(now)
         records = ledger.runs(until=until)
-        points = ledger.points()
+        points = ledger.points(at=until)
     cover = Cover(
         operator=service.name,
         period=asked_for,

@@ -14,9 +14,6 @@ from orchestrator.demo import files, pensions, records
 TENANTS: Final = ("minfopra", "chu-yaounde")
 
 _SEED: Final = 20261121
-_FILES: Final = 4_800
-_BYTES: Final = 318_000_000
-_PATIENTS: Final = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +24,25 @@ class Amount:
     bytes: int
 
 
-def make_sources(folder: Path) -> Amount:
-    """Both tenants' data in a new folder: at least 5,000 files and 300 MiB, in some three seconds."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """How much is made at least: career files and their bytes, pensioners, patients (three files each)."""
+
+    files: int
+    bytes: int
+    pensioners: int
+    patients: int
+
+
+FULL: Final = Scale(files=4_800, bytes=318_000_000, pensioners=100_000, patients=400)
+
+
+def make_sources(folder: Path, scale: Scale = FULL) -> Amount:
+    """Both tenants' data in a new folder; in full at least 5,000 files and 300 MiB, in some three seconds."""
     ministry, hospital = (folder / tenant for tenant in TENANTS)
-    files.make(ministry / "career-files", files=_FILES, size=_BYTES, seed=_SEED)
-    pensions.make(ministry / "pensions.db", seed=_SEED)
-    records.make(hospital / "records", patients=_PATIENTS, seed=_SEED)
+    files.make(ministry / "career-files", files=scale.files, size=scale.bytes, seed=_SEED)
+    pensions.make(ministry / "pensions.db", pensioners=scale.pensioners, seed=_SEED)
+    records.make(hospital / "records", patients=scale.patients, seed=_SEED)
     return measure(folder)
 
 

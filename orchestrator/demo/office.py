@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from targets.feed import Feed
-from targets.process import Limits, Never, ProcessRequest, deaf
+from targets.process import Never, ProcessRequest, deaf
+from targets.supervisor import Limits
 
 
 class OfficeClosedError(Exception):

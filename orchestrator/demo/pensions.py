@@ -9,8 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-PENSIONERS: Final = 100_000
-
 _SCHEMA: Final = """
     CREATE TABLE pensioner (id INTEGER PRIMARY KEY, name TEXT NOT NULL, born TEXT NOT NULL, grade TEXT NOT NULL,
                             monthly INTEGER NOT NULL, paid INTEGER NOT NULL DEFAULT 0);
@@ -22,7 +20,7 @@ _LAST: Final = ("Abena", "Biya'a", "Djoumessi", "Eto'o", "Fouda", "Kamga", "Mbar
 _GRADES: Final = ("A2", "A1", "B2", "B1", "C", "D")
 
 
-def make(path: Path, *, seed: int, pensioners: int = PENSIONERS) -> None:
+def make(path: Path, *, pensioners: int, seed: int) -> None:
     """A new register in WAL mode, as a server's database would be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as database:

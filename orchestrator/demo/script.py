@@ -40,7 +40,7 @@ class Busy(Exception):  # noqa: N818 (a state of things, not a mistake)
     """Another demonstration is running in the same folder."""
 
 
-def run(settings: Path, tandem: Tandem, say: Say) -> int:
+def run(settings: Path, tandem: Tandem, say: Say, scale: material.Scale = material.FULL) -> int:
     """Show everything, and give 0; or the exit code of the first step that did not end as it must.
 
     Raises SettingsError when the settings are not valid.
@@ -50,7 +50,7 @@ def run(settings: Path, tandem: Tandem, say: Say) -> int:
         insist(stage)
         with _alone(stage):
             clear(stage)
-            return _show(stage, tandem, say)
+            return _show(stage, tandem, say, scale)
     except NotADemoError as refusal:
         say(f"tandem: {refusal}\n  next: run it in a clone of the project, with the settings.toml that is there")
         return USAGE
@@ -110,12 +110,12 @@ def script(stage: Stage) -> tuple[Step, ...]:
     )
 
 
-def _show(stage: Stage, tandem: Tandem, say: Say) -> int:
+def _show(stage: Stage, tandem: Tandem, say: Say, scale: material.Scale) -> int:
     steps = script(stage)
     total = len(steps) + 1
     say(f"Everything stays below {_short(stage.folder)}; `make demo-clean` removes it. `tandem` is .venv/bin/tandem.")
     say(f"\n[1/{total}] Two tenants' data: real files, a live database, patients' records")
-    say(f"    {_begin(stage)}")
+    say(f"    {_begin(stage, scale)}")
     with office.at_work(stage.pensions):
         for number, step in enumerate(steps, 2):
             say(f"\n[{number}/{total}] {step.title}")
@@ -140,9 +140,9 @@ def _play(step: Step, stage: Stage, tandem: Tandem, say: Say) -> int:
     return DONE
 
 
-def _begin(stage: Stage) -> str:
+def _begin(stage: Stage, scale: material.Scale) -> str:
     material.make_secrets(stage.secrets)
-    return _told(material.make_sources(stage.sources))
+    return _told(material.make_sources(stage.sources, scale))
 
 
 def _change(stage: Stage) -> str:
@@ -176,7 +176,7 @@ def _by_hand(stage: Stage) -> str:
             f"    export RESTIC_PASSWORD={shlex.quote(password)}",
             f"    restic -r {first} check --read-data",
             f"    restic -r {second} check --read-data",
-            f'    trees() {{ restic -r "$1" snapshots --json | grep -o \'"tree":"[^"]*\' | sort; }}',
+            '    trees() { restic -r "$1" snapshots --json | grep -o \'"tree":"[^"]*\' | sort; }',
             f"    diff <(trees {first}) <(trees {second}) && echo both sites hold the same",
         ]
     return "\n".join(lines)

@@ -40,6 +40,10 @@ __all__ = ["Busy", "Glance", "KnownRepository", "Ledger", "LedgerError", "Supers
 _T = TypeVar("_T")
 
 _OPEN_RUNS: Final = "SELECT * FROM run WHERE state = 'running' ORDER BY started_at, id"
+_TREE_TOLD: Final = (
+    " ON CONFLICT (tenant, vault, snapshot) WHERE gone_at IS NULL"
+    " DO UPDATE SET tree = excluded.tree WHERE recovery_point.tree = ''"
+)
 _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "tenant": "tenant = :tenant",
@@ -181,11 +185,14 @@ class Ledger:
     # --- what exists --------------------------------------------------------------------------------------------------
 
     def arrive(self, points: Iterable[RecoveryPoint]) -> None:
-        """Note recovery points that a listing showed. One that is already known there stays as it was first noted."""
+        """Note recovery points that a backup made or a listing showed.
+
+        One that is already known there stays as it was first noted, but for its tree, which only a listing tells.
+        """
         with self._database.writing("write") as transaction:
             rows = [point_row(point) for point in points]
             if rows:
-                transaction.change_each(_insertion("recovery_point", rows[0]) + " ON CONFLICT DO NOTHING", rows)
+                transaction.change_each(_insertion("recovery_point", rows[0]) + _TREE_TOLD, rows)
 
     def gone(self, tenant: str, vault: str, snapshots: Iterable[str], now: datetime) -> None:
         """Note that a listing lacked these snapshots. What is not known to be there is left alone."""

@@ -16,7 +16,6 @@ HEAD: Final = REVISIONS[-1]
 BUSY_TIMEOUT: Final = 10.0  # seconds that one process waits for another's write
 
 _SQLITE: Final = "sqlite:///"
-_VERSIONS: Final = "alembic_version"
 
 
 def refused(kind: FailureKind, label: str, message: str) -> LedgerError:
@@ -43,11 +42,19 @@ def exists(path: Path) -> bool:
     return True
 
 
-def sqlite_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Raises sqlite3.Error."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-    connection.row_factory = sqlite3.Row
-    return connection
+def sqlite_connection(path: Path) -> sqlite3.Connection:
+    """A connection to a file that exists; its transactions are begun by hand. Raises sqlite3.Error.
+
+    It never creates: a ledger that vanished is not replaced by an empty one. It may write, also where it only reads:
+    a connection that may not would leave -wal and -shm lying about.
+    """
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def sqlite_revision(path: Path) -> str | None:
@@ -58,17 +65,17 @@ def sqlite_revision(path: Path) -> str | None:
     with told("open", str(path)):
         if not exists(path):
             raise refused(FailureKind.LEDGER_MISSING, str(path), "there is no such file")
-        with closing(sqlite_reader(path)) as connection:
-            names = [row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        with closing(sqlite_connection(path)) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             if not has_revision(names, str(path)):
                 return None
-            found = connection.execute(f"SELECT version_num FROM {_VERSIONS}").fetchone()  # noqa: S608 (a constant)
-            return None if found is None else str(found["version_num"])
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return None if found is None else str(found[0])
 
 
 def has_revision(tables: Collection[str], label: str) -> bool:
     """Whether a database's tables are a ledger's. None at all: it is empty. Others: it belongs to somebody else."""
-    if _VERSIONS in tables:
+    if "alembic_version" in tables:
         return True
     if tables:
         raise refused(FailureKind.LEDGER_DAMAGED, label, "it is a database, but not a ledger of Tandem")

@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from orchestrator.ledger.database import Row, Values
 from orchestrator.ledger.faults import told
-from orchestrator.ledger.place import BUSY_TIMEOUT, HEAD, exists, is_current, sqlite_reader, sqlite_revision
+from orchestrator.ledger.place import HEAD, exists, is_current, sqlite_connection, sqlite_revision
 
 PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -120,14 +120,8 @@ class SqliteDatabase:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that writes; its transactions are begun by hand. Raises sqlite3.Error."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",  # never creates: a ledger that vanished is not replaced by an empty one
-        uri=True,
-        timeout=BUSY_TIMEOUT,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+    """A connection whose commits last. Raises sqlite3.Error."""
+    connection = sqlite_connection(path)
     try:
         for pragma in PRAGMAS:
             connection.execute(pragma)
@@ -169,5 +163,5 @@ def _migrate(path: Path, keep: Path | None = None) -> None:
 def copy(path: Path, to: Path) -> None:
     """A consistent copy of a ledger that others may be using, readable by its owner only. Raises sqlite3.Error."""
     to.touch(mode=0o600, exist_ok=False)
-    with closing(sqlite_reader(path)) as connection:
+    with closing(sqlite_connection(path)) as connection:
         connection.execute("VACUUM INTO ?", (str(to),))

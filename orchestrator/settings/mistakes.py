@@ -61,9 +61,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     names = {one.lower(): one for one in sorted(known)}
     if near := difflib.get_close_matches(name.lower(), names, n=3, cutoff=_LIKE):
-        swapped = (
-            one for one in near if sorted(one) == sorted(name.lower())
-        )  # "rop" is "rpo", though "rto" is as near
+        swapped = (one for one in near if sorted(one) == sorted(name.lower()))  # "rop" is "rpo"; "rto" is as near
         return f' — did you mean "{names[next(swapped, near[0])]}"?'
     more = ", …" if len(names) > _FEW else ""
     return f"; known here: {', '.join([*names.values()][:_FEW])}{more}" if names else "; none is defined"

@@ -51,10 +51,10 @@ class Case:
         return list(found) if isinstance(found, dict) else []
 
     def texts(self, pattern: Pattern) -> Iterator[tuple[KeyPath, str]]:
-        """The texts that are written at a place, also those in faulty tables."""
+        """The sound texts that are written at a place, also those in faulty tables."""
         for key in matching(self.documents.tree, pattern):
             text = self.documents.value(key)
-            if isinstance(text, str):
+            if isinstance(text, str) and not related(key, self.faulty):
                 yield key, text
 
 

@@ -80,7 +80,7 @@ _KINDS: Final[Mapping[type, str]] = MappingProxyType(
         str: "a text",
         bool: "true or false",
         int: "a number",
-        float: "a number with a point",
+        float: "a fraction",
         list: "a list",
         dict: "a table",
     }

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -32,6 +32,7 @@ from targets.ports import Access, BackupRequest, Progress, StdinBackup, Stop, St
 from targets.sources import command, sqlite, tree
 
 _PIECE: Final = 1 << 20
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES_KEPT: Final = 100  # in the ledger; the manifest holds them all
 _NAMES_TOLD: Final = 5  # in a sentence
 _MARKED: Final = b"true}\n"  # how the line of a changed or unreadable entry ends (jobs/manifest.py)
@@ -56,6 +57,11 @@ class Running:
         """A restic that waits for bytes, and stores them as a file in a snapshot of its own."""
         tools = self.tools
         return tools.engine.backup_stdin(self.to, filename, self.tags(content), tools.host, stop=tools.stop)
+
+    @property
+    def snapshot_time(self) -> datetime:
+        """What restic is told: it keeps whole seconds of it."""
+        return self.started_at.replace(microsecond=0)
 
     @property
     def manifest_before(self) -> Path:
@@ -110,7 +116,7 @@ def _request(running: Running, paths: tuple[str, ...], **rest: object) -> Backup
         paths=paths,
         tags=running.tags("data"),
         host=running.tools.host,
-        time=running.started_at,
+        time=running.snapshot_time,
         **rest,  # type: ignore[arg-type]  # (keywords of BackupRequest, named at both call sites)
     )
 
@@ -167,7 +173,7 @@ def _swept(running: Running, prepared: Prepared) -> Iterator[bytes]:
     lines = split(_pieces(_scratch(running)))
     if prepared.root is not None:  # staged by us a moment ago: nobody else writes there
         return lines
-    started_ns = int(running.started_at.timestamp()) * 1_000_000_000  # whole seconds: a little early is safe
+    started_ns = (running.started_at - _EPOCH) // timedelta(microseconds=1) * 1000
     return tree.sweep(lines, started_ns=started_ns, stop=running.tools.stop)
 
 
@@ -215,7 +221,7 @@ def _ended(running: Running, stored: tuple[Stored, Stored], footer: Footer, seen
         seen,
         snapshot=data,
         manifest_snapshot=beside,
-        snapshot_time=running.started_at,
+        snapshot_time=running.snapshot_time,
         files=footer.files,
         bytes=footer.bytes,
         bytes_added=sum(each.bytes_added for each in stored),
@@ -245,7 +251,7 @@ def _point(running: Running, snapshot: str, *, complete: bool) -> RecoveryPoint:
         site=step.site,
         vault=step.vault,
         run=running.run,
-        time=running.started_at,
+        time=running.snapshot_time,
         tree="",  # only a listing tells; the next one does
         seen_at=running.tools.clock.now(),
         complete=complete,

@@ -128,7 +128,7 @@ def note_points(
     tenant, site, vault = place
     now = tools.clock.now()
     data = [snapshot for snapshot in listed if snapshot.content == "data"]
-    tools.ledger.arrive(
+    points = [
         RecoveryPoint(
             snapshot=snapshot.id,
             origin=snapshot.origin,
@@ -143,7 +143,8 @@ def note_points(
             complete=_is_complete(tools, snapshot.run),
         )
         for snapshot in data
-    )
+    ]
+    tools.ledger.arrive(points)
     if whole_listing:
         present = {snapshot.id for snapshot in data}
         known = tools.ledger.points(policy=policy, vault=vault, at=now)

@@ -53,7 +53,14 @@ def backup(request: BackupRequest) -> tuple[str, ...]:
 
 def backup_stdin(filename: str, tags: tuple[str, ...], host: str) -> tuple[str, ...]:
     """The snapshot's time is the moment at which restic starts."""
-    return (Command.BACKUP, "--json", "--stdin", f"--stdin-filename={filename}", f"--host={host}", *_each("--tag", tags))
+    return (
+        Command.BACKUP,
+        "--json",
+        "--stdin",
+        f"--stdin-filename={filename}",
+        f"--host={host}",
+        *_each("--tag", tags),
+    )
 
 
 def snapshots(tags: tuple[str, ...]) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ COMPLAINTS: Final[tuple[tuple[FailureKind, re.Pattern[str]], ...]] = tuple(
             r"connection refused|connection reset|connection closed by|connection timed out|broken pipe|i/o timeout"
             r"|no route to host|network is unreachable|host is down|no such host|could not resolve hostname"
             r"|name resolution|handshake timeout|unable to start the sftp session|server misbehaving|x509:"
-            r"|ssh command exited|context deadline exceeded|HTTP response \(5\d\d\)|50[0234] \w+",
+            r"|ssh command exited|context deadline exceeded"
+            r"|HTTP response \(5\d\d\)|50[0234] (internal|bad|service|gateway)",
         ),
         (_KIND.SNAPSHOT_MISSING, r"no matching ID found|no snapshot found"),
         (_KIND.NOTHING_MATCHES, r"path .* not found in snapshot"),

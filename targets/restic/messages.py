@@ -169,7 +169,7 @@ def _summary(fields: Fields) -> Event | None:
 
 
 def _error(fields: Fields) -> Event | None:
-    """A backup's and a restore's errors name the item; check's are a bare message. 0.14 gives no words, but a number."""
+    """A backup's and a restore's errors name the item, check's do not; 0.14 gives a number in place of words."""
     detail = fields.get("error")
     inner = detail if isinstance(detail, dict) else {}
     return ItemError(
@@ -187,7 +187,7 @@ _READERS: Final[Mapping[str, Callable[[Fields], Event | None]]] = MappingProxyTy
     {"status": _status, "summary": _summary, "error": _error, "exit_error": _exit_error}
 )
 
-# What is told in plain words: by 0.14 each file that could not be restored, by all versions each source that is missing.
+# Told in plain words: by all versions each source that is missing, by 0.14 each file that could not be restored.
 _PLAIN: Final = (
     (re.compile(r"^(?P<item>.+) does not exist, skipping$"), "archival", "does not exist"),
     (re.compile(r"^ignoring error for (?P<item>.+?): (?P<message>.+)$"), "restore", ""),

@@ -9,11 +9,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from jobs.failure import TRAITS, FailureKind
+from jobs.failure import FailureKind
 from targets.restic.complaints import complaint
 
 _RETRY: Final = re.compile(r"^(?P<what>\w+\(<(?P<kind>\w+)/).* returned error, retrying after")
 
+# What the next try finds the same. Damage is none of it: a check goes on to the next file.
+REFUSALS: Final = frozenset(
+    {
+        FailureKind.ACCESS_DENIED,
+        FailureKind.BUCKET_MISSING,
+        FailureKind.DISK_FULL,
+        FailureKind.HOST_KEY_CHANGED,
+        FailureKind.HOST_KEY_UNKNOWN,
+        FailureKind.NOT_REMOVED,
+    }
+)
 TRIES_TO_BEGIN: Final = 4  # some five seconds
 TRIES_WHEN_REFUSED: Final = 2
 
@@ -30,9 +41,5 @@ class Patience:
         if retry is None:
             return False
         self._at_start += retry["kind"] == "config"
-        self._refused += _is_final(complaint(line).kind)
+        self._refused += complaint(line).kind in REFUSALS
         return self._at_start >= TRIES_TO_BEGIN or self._refused >= TRIES_WHEN_REFUSED
-
-
-def _is_final(kind: FailureKind | None) -> bool:
-    return kind is FailureKind.DISK_FULL or (kind is not None and not TRAITS[kind].retryable)

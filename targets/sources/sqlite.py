@@ -46,26 +46,24 @@ _FULL: Final = frozenset((ENOSPC, EDQUOT))
 _LOCKED: Final = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 
 
-def copy(database: Path, into: Path, *, stop: Stop, watch: Watch, patience: float = PATIENCE) -> Path:
-    """Copy the database to its own absolute path below the folder `into`, and return where it is (mode 0600).
+def copy(database: Path, into: Path, *, stop: Stop, watch: Watch, patience: float = PATIENCE) -> None:
+    """Copy the database to the file `into` (mode 0600; folders are made), replacing what is there.
 
     The copy is checked (quick_check) and comes into place whole or not at all. `patience` in seconds.
     Raises TargetError: SOURCE_MISSING, SOURCE_DAMAGED, SOURCE_UNREADABLE (locked for long, no permission), DISK_FULL,
     CANCELLED.
     """
-    place = into / database.relative_to("/")
-    draft = place.with_name(f".{place.name[:200]}.draft")
+    draft = into.with_name(f".{into.name[:200]}.draft")
     with _told(database):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        into.parent.mkdir(parents=True, exist_ok=True)
         try:
             _draft(database, draft, _Patience(database, stop, patience), watch)
             found = _check(draft, "quick_check")
             if found:
                 raise _error(database, FailureKind.SOURCE_DAMAGED, found)
-            draft.replace(place)
+            draft.replace(into)
         finally:
             draft.unlink(missing_ok=True)
-    return place
 
 
 def verify(database: Path) -> str | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
@@ -19,14 +18,15 @@ from targets.vaults.layout import CONFIG, PIECE, path_of, plain_name, ref_at
 if TYPE_CHECKING:  # boto3 takes a fifth of a second to import: only who connects pays for it
     from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 60
 _ATTEMPTS: Final = 3  # of one request; whole jobs are retried by jobs.retry
 
-# A pack of restic's usual size (16 MiB and a bit) goes in one request; what is longer, in parts. Bounds our memory.
-_ONE_REQUEST: Final = 24 * PIECE
-_PART: Final = 8 * PIECE
+# A pack of restic's usual size (16 MiB and a bit) goes in one request; what is longer, in parts of this length, because
+# some services want all parts alike. Bounds our memory.
+_PART: Final = 24 * PIECE
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; statuses for answers without a body.
 _KIND_OF_CODE: Final[Mapping[str, FailureKind]] = MappingProxyType(
@@ -134,14 +134,19 @@ class S3Store:
 
     def write(self, ref: FileRef, pieces: Iterable[bytes]) -> None:
         """See targets.ports.Store."""
-        from boto3.s3.transfer import TransferConfig
-
-        # Parts are sent one after the other by this thread: the caller knows better how much to do at once.
-        config = TransferConfig(multipart_threshold=_ONE_REQUEST, multipart_chunksize=_PART, use_threads=False)
         key = self._key(ref)
-        stream = cast("IO[bytes]", _Stream(pieces))  # boto3 asks for no more than `read`
-        with self._told("write", key):
-            self._client.upload_fileobj(stream, self._vault.bucket, key, Config=config)
+        upload = _Upload(self._client, self._vault.bucket, key)
+        try:
+            for part in _parts_of(pieces):
+                with self._told("write", key):
+                    upload.add(part)
+                del part  # else the next one is made beside it: twice the memory
+            with self._told("write", key):
+                upload.finish()
+        except BaseException:
+            with suppress(TargetError), self._told("give up", key):
+                upload.abort()
+            raise
 
     def delete(self, ref: FileRef) -> None:
         """See targets.ports.Store."""
@@ -193,22 +198,58 @@ class S3Store:
             raise self._error(operation, FailureKind.VAULT_UNREACHABLE, f"{what}: {error}") from error
 
 
-class _Stream:
-    """Pieces as boto3 wants to read them. Not seekable, so boto3 keeps a part in memory to send it again."""
+class _Upload:
+    """One object on its way: in one request when it is shorter than a part, else part after part.
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = filter(None, pieces)
-        self._rest = b""
+    Sent by one thread: the caller knows better how many files wait to be sent at once.
+    """
 
-    def read(self, amount: int = -1) -> bytes:
-        """`amount` bytes, fewer only at the end; all of them when it is negative."""
-        wanted = amount if amount >= 0 else sys.maxsize
-        taken = io.BytesIO()
-        while taken.tell() < wanted and (piece := self._rest or next(self._pieces, b"")):
-            room = wanted - taken.tell()
-            taken.write(memoryview(piece)[:room])
-            self._rest = piece[room:]
-        return taken.getvalue()
+    def __init__(self, client: S3Client, bucket: str, key: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._id: str | None = None
+        self._done: list[CompletedPartTypeDef] = []
+
+    def add(self, part: bytes) -> None:
+        """Send the next part; a shorter one is the last."""
+        if self._id is None and len(part) < _PART:
+            self._client.put_object(Bucket=self._bucket, Key=self._key, Body=part)
+        elif part:
+            self._id = self._id or self._begun()
+            number = len(self._done) + 1
+            answer = self._client.upload_part(
+                Bucket=self._bucket, Key=self._key, UploadId=self._id, PartNumber=number, Body=part
+            )
+            self._done.append({"ETag": answer["ETag"], "PartNumber": number})
+
+    def finish(self) -> None:
+        """Make the parts one object."""
+        if self._id is not None:
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=self._key, UploadId=self._id, MultipartUpload={"Parts": self._done}
+            )
+
+    def abort(self) -> None:
+        """Have the service forget the parts."""
+        if self._id is not None:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._id)
+
+    def _begun(self) -> str:
+        return self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
+
+
+def _parts_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut into parts of equal length; only the last is shorter, and it may be empty."""
+    part = io.BytesIO()
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[part.write(rest[: _PART - part.tell()]) :]
+            if part.tell() == _PART:
+                yield part.getvalue()
+                part = io.BytesIO()
+    yield part.getvalue()
 
 
 def _connect(vault: S3Vault) -> S3Client:

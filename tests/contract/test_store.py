@@ -29,13 +29,13 @@ from tests.contract.places import (
 MEBIBYTE = 1 << 20
 
 
-class WriterFailed(Exception):
+class WriterFailedError(Exception):
     """What the bytes' own source raised."""
 
 
 def failing(*pieces: bytes) -> Iterator[bytes]:
     yield from pieces
-    raise WriterFailed
+    raise WriterFailedError
 
 
 @pytest.mark.parametrize("kind", list(FileKind))
@@ -140,21 +140,21 @@ def test_transient_and_foreign_names_are_not_shown(disk_place: Place, disk_store
 
 def test_a_writer_that_fails_midway_leaves_nothing(store: Store) -> None:
     content = b"m" * (3 * MEBIBYTE)
-    with pytest.raises(WriterFailed):
+    with pytest.raises(WriterFailedError):
         store.write(ref_of(content), failing(content[:MEBIBYTE], content[MEBIBYTE : 2 * MEBIBYTE]))
     assert store.size(ref_of(content)) is None
     assert list(store.files(FileKind.DATA)) == []
 
 
 def test_a_writer_that_fails_before_its_first_byte_leaves_nothing(store: Store) -> None:
-    with pytest.raises(WriterFailed):
+    with pytest.raises(WriterFailedError):
         store.write(CONFIG, failing())
     assert store.size(CONFIG) is None
 
 
 def test_a_writer_that_fails_leaves_the_file_that_was_there(disk_place: Place, disk_store: Store) -> None:
     disk_store.write(CONFIG, [b"the old one"])
-    with pytest.raises(WriterFailed):
+    with pytest.raises(WriterFailedError):
         disk_store.write(CONFIG, failing(b"half of the new"))
     assert content_of(disk_store, CONFIG) == b"the old one"
     assert files_on_disk(disk_place.folder) == {"config"}
@@ -164,7 +164,7 @@ def test_a_writer_that_fails_in_a_large_file_leaves_nothing_on_disk(disk_place: 
     ref, pieces = large(40)  # longer than what any of them keeps in memory
     put(disk_store, b"there before")
     before = files_on_disk(disk_place.folder)
-    with pytest.raises(WriterFailed):
+    with pytest.raises(WriterFailedError):
         disk_store.write(ref, failing(*pieces()))
     assert files_on_disk(disk_place.folder) == before
 

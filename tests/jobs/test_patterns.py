@@ -47,7 +47,8 @@ def by_chance(count: int, seed: int) -> set[str]:
     def part() -> str:
         return choose.choice(parts) if choose.random() < 0.5 else "".join(choose.choices(pieces, k=choose.randint(1, 3)))
 
-    return {"/".join(part() for _ in range(choose.randint(1, 6))) for _ in range(count)}
+    chosen = {"/".join(part() for _ in range(choose.randint(1, 6))) for _ in range(count)}
+    return {pattern for pattern in chosen if ".." not in pattern}  # those would lead out of their copy of the tree
 
 
 def tagged(pattern: str, tag: str) -> str:
@@ -104,7 +105,7 @@ def test_refuses_what_restic_refuses(restic: BareRestic, tmp_path: Path) -> None
 
 
 def test_a_pattern_for_everything_matches_everything() -> None:
-    for pattern in ("**", "**/**", "/", "/**", "//", "*", "/*", "a/.."[:0] or "*"):
+    for pattern in ("**", "**/**", "/", "/**", "//", "*", "/*"):
         excluded = patterns.compile([pattern])
         assert excluded("/a")
         assert excluded("/a/b")

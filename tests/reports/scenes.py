@@ -23,6 +23,8 @@ from jobs.history import (
 from jobs.period import parse
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from reports.cover import Cover
+from reports.document import Document
+from reports.integrity import integrity
 
 ZONE: Final = timezone(timedelta(hours=1), "Africa/Douala")
 NOW: Final = datetime(2026, 11, 21, 7, 30, tzinfo=UTC)
@@ -236,3 +238,8 @@ def hostile() -> Scene:
 
 
 SCENES: Final[Mapping[str, Callable[[], Scene]]] = {"green": green, "mixed": mixed, "red": red, "hostile": hostile}
+
+
+def document(scene: Scene) -> Document:
+    """The scene's integrity report."""
+    return integrity(scene.cover, scene.policies, scene.runs, scene.points)

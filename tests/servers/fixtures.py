@@ -1,4 +1,4 @@
-"""The servers as pytest fixtures, one of each for a whole session: `from tests.servers.fixtures import …` in a conftest."""
+"""The servers as fixtures, one of each for a whole session; a conftest imports the ones it wants."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _START_SECONDS = 20.0
 _ATTEMPTS = 5  # another process may take the free port first
 
 
-class ServerFailed(Exception):
+class ServerFailedError(Exception):
     """The program ended, or did not listen in time; the message holds what it wrote."""
 
 
@@ -32,11 +32,10 @@ def free_port() -> int:
         return port
 
 
-def program(name: str, *, variable: str | None = None) -> str | None:
-    """The path of a program: from the environment variable, this Python's folder, PATH or the system's own folders."""
-    named = os.environ.get(variable) if variable else None
+def program(name: str) -> str | None:
+    """The path of a program in this Python's folder, the PATH or the system's own folder, or None."""
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
-    return named or shutil.which(name, path=folders)
+    return shutil.which(name, path=folders)
 
 
 class Server:
@@ -50,7 +49,7 @@ class Server:
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
     ) -> None:
-        """Start `command(port)`; what it writes goes to a file in `folder`. Raises ServerFailed."""
+        """Start `command(port)`; what it writes goes to a file in `folder`. Raises ServerFailedError."""
         self._log = folder / "server.log"
         for attempt in range(1 if port else _ATTEMPTS):
             self.port = port or free_port()
@@ -59,7 +58,7 @@ class Server:
                 return
             self.stop()
             if attempt == _ATTEMPTS - 1 or port:
-                raise ServerFailed(f"{command(self.port)}: {self.output()}")
+                raise ServerFailedError(f"{command(self.port)}: {self.output()}")
 
     def _started(self, argv: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -18,9 +19,13 @@ PASSWORD = "p@ss/w:rd ?#é"
 Flavour = Literal["rclone", "restic"]
 
 
+# Read when pytest imports this, before a test session is cleared of what the person's shell holds.
+_NAMED = os.environ.get("RESTIC_REST_SERVER")
+
+
 def restic_rest_server() -> str | None:
     """The path of restic's own server, or None."""
-    return program("restic-rest-server", variable="RESTIC_REST_SERVER") or program("rest-server")
+    return _NAMED or program("restic-rest-server") or program("rest-server")
 
 
 class RestServer:

@@ -69,7 +69,7 @@ class Sshd:
     host = LOOPBACK
 
     def __init__(self, folder: Path) -> None:
-        """Start it; its files go into `folder`, which is made. Raises ServerFailed."""
+        """Start it; its files go into `folder`, which is made. Raises ServerFailedError."""
         folder.mkdir(parents=True, exist_ok=True)
         self.files = SshdFiles(folder=folder)
         self.user = getpass.getuser()

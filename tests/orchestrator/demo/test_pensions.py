@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.demo import pensions
+from orchestrator.demo import material, pensions
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,7 +41,7 @@ def office(register: Path) -> list[str]:
 
 def test_the_register_has_the_promised_rows(tmp_path: Path) -> None:
     path = tmp_path / "full.db"
-    pensions.make(path, seed=1)
+    pensions.make(path, seed=1, pensioners=material.FULL.pensioners)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*), count(DISTINCT id) FROM pensioner").fetchone() == (100_000, 100_000)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from jobs.failure import BUSY_OR_LOCKED, DONE, INTERNAL, JOB_FAILED, PARTIAL, USAGE
-from orchestrator.demo import office, pensions, script
+from orchestrator.demo import material, office, pensions, script
 from orchestrator.demo.stage import NotADemoError, Stage, clear, damaged_settings, insist
 from orchestrator.settings import load
 
+SMALL = material.Scale(files=60, bytes=5_000_000, pensioners=2_000, patients=12)
 SHIPPED = Path(__file__).resolve().parents[3] / "settings.toml"
 
 
@@ -59,7 +60,7 @@ def _leave_a_vault(stage: Stage) -> None:
 def test_every_step_is_announced_with_its_command_and_the_report_comes_last(settings: Path) -> None:
     stage, said = Stage.beside(settings), list[str]()
     tandem = Tandem(stage)
-    assert script.run(settings, tandem, said.append) == DONE
+    assert script.run(settings, tandem, said.append, SMALL) == DONE
     text = "\n".join(said)
     assert text.splitlines()[-1] == str(stage.report)
     steps = re.findall(r"^\[(\d+)/(\d+)\]", text, re.MULTILINE)
@@ -70,14 +71,14 @@ def test_every_step_is_announced_with_its_command_and_the_report_comes_last(sett
 
 def test_the_database_is_written_to_from_the_first_run_to_the_second(settings: Path) -> None:
     tandem = Tandem(Stage.beside(settings))
-    script.run(settings, tandem, lambda _: None)
+    script.run(settings, tandem, lambda _: None, SMALL)
     assert tandem.payments[1] > tandem.payments[0]
     assert pensions.agrees(tandem.stage.pensions)
 
 
 def test_the_damaged_copy_is_a_copy(settings: Path) -> None:
     stage = Stage.beside(settings)
-    script.run(settings, Tandem(stage), lambda _: None)
+    script.run(settings, Tandem(stage), lambda _: None, SMALL)
     here, there = (stage.repository(vault, "minfopra") / "data/ab/abcd" for vault in ("secondary", "damaged"))
     assert here.read_bytes() != there.read_bytes()
     assert here.stat().st_ino != there.stat().st_ino
@@ -87,7 +88,7 @@ def test_the_damaged_copy_is_a_copy(settings: Path) -> None:
 
 def test_what_is_printed_for_the_hand_is_a_shell_s_own_language(settings: Path) -> None:
     said: list[str] = []
-    script.run(settings, Tandem(Stage.beside(settings)), said.append)
+    script.run(settings, Tandem(Stage.beside(settings)), said.append, SMALL)
     commands = [line for line in "\n".join(said).splitlines() if line.startswith("    ") and "$ tandem" not in line]
     typed = "\n".join(line for line in commands if re.match(r" +(export|restic|trees|diff)", line))
     assert typed.count("check --read-data") == 4
@@ -100,7 +101,7 @@ def test_what_is_printed_for_the_hand_is_a_shell_s_own_language(settings: Path) 
 def test_a_wrong_ending_is_the_end(settings: Path, verb: str, ending: int, told: int) -> None:
     """Damage that a check does not find (0) is the one success that must not pass as one."""
     tandem = Tandem(Stage.beside(settings), endings={verb: ending})
-    assert script.run(settings, tandem, lambda _: None) == (ending or INTERNAL)
+    assert script.run(settings, tandem, lambda _: None, SMALL) == (ending or INTERNAL)
     assert len(tandem.told) == told
 
 
@@ -108,7 +109,7 @@ def test_what_an_earlier_demonstration_left_is_made_anew(settings: Path) -> None
     stage = Stage.beside(settings)
     (stage.folder / "primary").mkdir(parents=True)
     (stage.folder / "primary" / "left over").touch()
-    assert script.run(settings, Tandem(stage), lambda _: None) == DONE
+    assert script.run(settings, Tandem(stage), lambda _: None, SMALL) == DONE
     assert not (stage.folder / "primary" / "left over").exists()
 
 
@@ -125,7 +126,7 @@ def held(settings: Path) -> Iterator[Path]:
 
 def test_two_demonstrations_do_not_clear_each_other_s_folder(held: Path) -> None:
     tandem = Tandem(Stage.beside(held))
-    assert script.run(held, tandem, lambda _: None) == BUSY_OR_LOCKED
+    assert script.run(held, tandem, lambda _: None, SMALL) == BUSY_OR_LOCKED
     assert script.clean(held, lambda _: None) == BUSY_OR_LOCKED
     assert tandem.told == []
     assert tandem.stage.folder.exists()
@@ -173,7 +174,7 @@ def test_somebody_s_real_settings_are_refused_and_nothing_is_touched(settings: P
     tandem = Tandem(stage)
     with pytest.raises(NotADemoError):
         insist(stage)
-    assert script.run(settings, tandem, lambda _: None) == USAGE
+    assert script.run(settings, tandem, lambda _: None, SMALL) == USAGE
     assert tandem.told == []
     assert (stage.folder / "kept").exists()
 

@@ -128,7 +128,7 @@ def test_a_ledger_that_may_not_be_written_is_told(open_folder: Path, file_mode: 
     (open_folder / "ledger.db").chmod(0o600)
     assert kind is FailureKind.LEDGER_READ_ONLY
     assert str(open_folder / "ledger.db") in message
-    assert digests(open_folder) == before
+    assert digests(open_folder)["ledger.db"] == before["ledger.db"]
 
 
 @pytest.mark.parametrize("folder_mode", [0o555, 0o000], ids=["read-only", "closed"])
@@ -212,7 +212,6 @@ def test_a_file_cut_short_is_told(tmp_path: Path) -> None:
     os.truncate(tmp_path / "ledger.db", 12_288)
     with pytest.raises(LedgerError) as caught, Ledger.open(url, create=False, now=NOW) as ledger:
         ledger.runs()
-        ledger.claim(run(2, job=Job.RESTORE))
     assert caught.value.kind is FailureKind.LEDGER_DAMAGED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -126,3 +127,14 @@ def test_kill_9_while_it_is_created_leaves_no_half_ledger(tmp_path: Path) -> Non
             ledger.claim(run())
         assert_sound(url)
     assert unfinished > 0, "no kill hit an unfinished ledger, so nothing was shown"
+
+
+def test_threads_of_one_process_share_a_ledger(ledger: Ledger) -> None:
+    def write(number: int) -> None:
+        ledger.claim(run(number, policy=PolicyName(f"policy-{number}")))
+        ledger.remember_settings(str(number), str(number), NOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(24)))
+    assert len(ledger.open_runs()) == 24
+    assert [ledger.settings_text(str(number)) for number in range(24)] == [str(number) for number in range(24)]

@@ -1,0 +1,166 @@
+"""Every sample in valid/ loads, and what holds in the end is what is kept beside it, with where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from jobs.policy import Command, Paths, Sqlite
+from orchestrator.settings import (
+    LocalVaultSettings,
+    RestVaultSettings,
+    S3VaultSettings,
+    Settings,
+    SftpVaultSettings,
+    load,
+    schema,
+    show,
+)
+from orchestrator.settings.documents import read
+from orchestrator.settings.secrets import SecretCommand, SecretEnvironment, SecretFile
+from tests.orchestrator.settings.conftest import HERE
+from tests.orchestrator.settings.golden import holds
+
+NAMES: Final = sorted(path.stem for path in (HERE / "valid").glob("*.toml"))
+
+
+@pytest.fixture
+def everything(samples: Path) -> Settings:
+    return load(samples / "valid" / "everything.toml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shows_what_holds_and_whence(name: str, samples: Path) -> None:
+    rows = show(samples / "valid" / f"{name}.toml")
+    text = "\n".join(f"{row.key} = {row.value}  # {row.origin}" for row in rows)
+    assert holds(HERE / "valid" / f"{name}.txt", text, samples / "valid")
+    assert load(samples / "valid" / f"{name}.toml").file == samples / "valid" / f"{name}.toml"
+
+
+def test_everything_says_every_key_there_is(samples: Path) -> None:
+    """A key that the sample lacks would be a key that no test looks at."""
+    said = set(_steps(read(samples / "valid" / "everything.toml").tree))
+    whole = schema()
+    known = {name for table in (whole, *whole["$defs"].values()) for name in table.get("properties", {})}
+    assert known - said == set()
+
+
+def _steps(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from node
+        for below in node.values():
+            yield from _steps(below)
+
+
+def test_service_and_limits(everything: Settings, samples: Path) -> None:
+    service = everything.service
+    assert (service.name, service.zone.key, service.language) == ("Example operator", "Africa/Douala", "en")
+    assert service.state == SecretEnvironment(variable="TANDEM_STATE")
+    assert (service.workdir, service.host) == (samples / "valid" / "var" / "work", "backup-1")
+    assert service.restic == f"{samples}/valid/bin/restic"
+    assert everything.limits.deadline == timedelta(days=2)
+    assert everything.limits.no_progress == timedelta(seconds=90)
+
+
+def test_tenants_and_sites(everything: Settings, samples: Path) -> None:
+    assert {name: site.title for name, site in everything.sites.items()} == {
+        "primary": "Primary data center",
+        "secondary": "Secondary data center",
+    }
+    passwords = {str(name): tenant.password for name, tenant in everything.tenants.items()}
+    assert passwords == {
+        "minfopra": SecretFile(path=samples / "valid" / "secrets" / "minfopra.key"),
+        "hospital": SecretCommand(command=(f"{samples}/valid/bin/show", "hospital")),
+    }
+
+
+def test_vaults(everything: Settings, samples: Path) -> None:
+    folder = samples / "valid"
+    local, sftp, s3, rest = everything.vaults.values()
+    assert isinstance(local, LocalVaultSettings)
+    assert (local.path, local.limit_upload, local.limit_download) == (folder / "var" / "primary", 20 << 20, 1 << 30)
+    assert isinstance(sftp, SftpVaultSettings)
+    assert (sftp.host, sftp.port, sftp.user, sftp.path) == ("2001:db8::1", 2222, "tandem", "repositories")
+    assert sftp.identity == folder / "secrets" / "minfopra.key"
+    assert sftp.known_hosts == folder / "secrets" / "known_hosts"
+    assert (sftp.limit_upload, sftp.limit_download) == (None, None)
+    assert isinstance(s3, S3VaultSettings)
+    assert (s3.endpoint, s3.bucket, s3.prefix, s3.region) == (
+        "https://s3.example",
+        "tandem.backups",
+        "a/b",
+        "eu-west-3",
+    )
+    assert s3.credentials == SecretEnvironment(variable="TANDEM_S3")
+    assert isinstance(rest, RestVaultSettings)
+    assert rest.url == "https://backup.example:8000/tandem"
+    assert rest.ca == folder / "secrets" / "known_hosts"
+
+
+def test_policies(everything: Settings, samples: Path) -> None:
+    files, register, inventory = everything.policies
+    assert files.source == Paths(
+        paths=(f"{samples}/valid/files", "/srv/more"), exclude=("*.tmp", "!keep.tmp"), one_file_system=True
+    )
+    assert (files.tenant, files.places) == ("minfopra", (("primary", "primary"), ("secondary", "far")))
+    assert files.read_data == "1/256"
+    assert files.objectives.restore_test_age == timedelta(days=30)
+    assert files.objectives.check_age == timedelta(weeks=2)
+    assert register.source == Sqlite(path=f"{samples}/valid/register.db")
+    assert (register.tenant, register.places) == ("hospital", (("secondary", "cloud"), ("primary", "primary")))
+    assert register.read_data == "500M"
+    assert inventory.source == Command(
+        command=(f"{samples}/valid/scripts/inventory", "./not-a-program"), filename="inventory.txt"
+    )
+    assert inventory.retention is not None
+    assert (inventory.retention.minimum, inventory.retention.yearly, inventory.retention.daily) == (1, 0, 3)
+    assert (inventory.objectives.rpo, inventory.objectives.rto) == (timedelta(hours=4), timedelta(hours=4))
+
+
+def test_the_ledger_stands_below_the_settings(samples: Path) -> None:
+    settings = load(samples / "valid" / "smallest.toml")
+    assert settings.service.state == f"sqlite:///{samples}/valid/var/tandem.db"
+    assert settings.service.workdir == samples / "valid" / "var"
+    assert settings.service.zone.key == "UTC"
+    assert settings.service.restic == "restic"
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted"),
+    [
+        ("sqlite:////var/lib/tandem.db", "sqlite:////var/lib/tandem.db"),
+        ("sqlite:///../x/tandem.db", "sqlite:///{parent}/x/tandem.db"),
+        ("postgresql+psycopg://tandem@db.example/tandem", "postgresql+psycopg://tandem@db.example/tandem"),
+    ],
+)
+def test_ledgers(state: str, wanted: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'service = {{ name = "A", state = {json.dumps(state)} }}', encoding="utf-8")
+    assert load(path).service.state == wanted.format(parent=tmp_path.parent)
+
+
+def test_paths_are_relative_to_the_file_they_stand_in(samples: Path) -> None:
+    settings = load(samples / "valid" / "spread.toml")
+    (vault,) = settings.vaults.values()
+    assert isinstance(vault, LocalVaultSettings)
+    assert vault.path == samples / "valid" / "spread.d" / "vault"
+    first, second = settings.policies
+    assert first.source == Paths(paths=(f"{samples}/valid/spread.d/first", "/absolute"))
+    assert second.source == Paths(paths=(f"{samples}/valid/spread.d/second",))
+    assert settings.service.workdir == samples / "valid" / "var"
+
+
+def test_the_working_folder_does_not_matter(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(samples / "valid")
+    assert load(Path("spread.toml")) == load(samples / "valid" / "spread.toml")
+
+
+def test_settings_do_not_change(everything: Settings) -> None:
+    tenants: Any = everything.tenants
+    with pytest.raises(TypeError):
+        tenants["other"] = None
