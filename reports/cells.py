@@ -9,9 +9,7 @@ from typing import Final
 from jobs.history import RunState
 from jobs.quantity import duration, number, size, whole_seconds
 from jobs.verdict import Verdict
-from reports.document import Cell, Scalar, Severity
-
-ABSENT: Final = "—"  # there is nothing to show, and nothing is wrong with that
+from reports.document import ABSENT, Cell, Scalar, Severity
 
 VERDICTS: Final[Mapping[Verdict, tuple[str, Severity]]] = {
     Verdict.MET: ("met", Severity.GOOD),

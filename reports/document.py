@@ -16,6 +16,9 @@ Scalar = str | int | bool | None
 Value = Scalar | tuple[str, ...] | Mapping[str, Scalar]
 
 
+ABSENT: Final = "—"  # there is nothing to show, and nothing is wrong with that
+
+
 class Severity(StrEnum):
     """How a figure is to be read. Renderers show it by symbol and colour, and never by colour alone."""
 

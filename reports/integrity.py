@@ -10,9 +10,9 @@ from jobs.integrity import Assessment, assess
 from jobs.policy import Policy
 from jobs.quantity import counted, duration, number, size
 from jobs.verdict import Control, ControlName, Verdict, heaviest
-from reports.cells import ABSENT, clock, count, instant, iso, judgement, seconds, words
+from reports.cells import clock, count, instant, iso, judgement, seconds, words
 from reports.cover import Cover, copy_cell
-from reports.document import Cell, Column, Document, Fact, Scalar, Section, Severity, Table
+from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.gaps import gaps_table
 from reports.register import points_section, runs_section
 from reports.wording import CONTROLS, METHOD, read_share
@@ -23,8 +23,7 @@ def integrity(
 ) -> Document:
     """Build the report. Its headline is bad unless every copy in scope is met; ValueError before the period begins."""
     chosen = [policy for policy in policies if cover.within(policy.tenant, policy.name)]
-    tenants = {policy.tenant for policy in chosen}
-    theirs = [run for run in runs if run.tenant in tenants or cover.within(run.tenant, run.policy)]
+    theirs = [run for run in runs if cover.tenant in {None, run.tenant}]  # a check may bear another policy's name
     seen = [point for point in points if cover.within(point.tenant, point.policy)]
     assessments = assess(chosen, theirs, seen, cover.as_of)
     own = [run for run in theirs if cover.within(run.tenant, run.policy)]

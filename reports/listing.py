@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -15,8 +15,8 @@ from jobs.proof import short
 from jobs.quantity import duration
 from jobs.retention import Decision, Point
 from jobs.verdict import ControlName
-from reports.cells import ABSENT, clock, count, instant, judgement, lasting, seconds, state, words
-from reports.document import Cell, Column, Document, Fact, Section, Severity, Table
+from reports.cells import clock, count, instant, iso, judgement, lasting, seconds, state, words
+from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.integrity import headline
 from reports.results import found
 from reports.wording import CONTROLS, JOBS
@@ -25,9 +25,14 @@ _STATUS: Final = (
     Column(key="verdict", title="Verdict"),
     Column(key="policy", title="Policy"),
     Column(key="site", title="Site"),
-    Column(key="newest", title="Newest point"),
-    Column(key="last", title="Last backup or copy"),
+    Column(key="newest", title="Newest point", align="right"),
+    Column(key="last", title="Last run"),
     Column(key="running", title="Running"),
+)
+_FAILING: Final = (
+    Column(key="policy", title="Policy"),
+    Column(key="site", title="Site"),
+    Column(key="controls", title="Missed or not proven"),
 )
 
 
@@ -36,59 +41,62 @@ def status(
 ) -> Document:
     """One line for each policy at each site. `runs` are the recent and the open ones; one named twice counts once."""
     recent = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started_at, run.id))
-    table = Table(
+    glance = Table(
         key="status",
         columns=_STATUS,
-        rows=tuple(_status_row(judged, recent, now, zone) for judged in assessments),
+        rows=tuple(_status_row(judged, recent, now) for judged in assessments),
         empty="The settings name no policy.",
+    )
+    failing = Table(
+        key="failing",
+        columns=_FAILING,
+        rows=tuple(_failing_row(judged) for judged in assessments if judged.verdict.fails),
+        empty="Nothing is missed, and nothing is unproven.",
     )
     return Document(
         kind="status",
         title="Status",
         subtitle=f"{operator} · {clock(now, zone)}",
         headline=headline(assessments),
-        facts=(Fact(key="as_of", label="As of", cell=instant(now, zone)),),
-        sections=(Section(key="status", title="Policies", tables=(table,)),),
+        sections=(
+            Section(key="status", title="Policies", tables=(glance,)),
+            Section(key="failing", title="What to look at", tables=(failing,)),
+        ),
     )
 
 
-def _status_row(judged: Assessment, runs: Sequence[RunRecord], now: datetime, zone: tzinfo) -> tuple[Cell, ...]:
+def _status_row(judged: Assessment, runs: Sequence[RunRecord], now: datetime) -> tuple[Cell, ...]:
     here = [run for run in runs if (run.tenant, run.policy, run.vault) == (judged.tenant, judged.policy, judged.vault)]
     wanted = Job.REPLICATE if judged.is_replica else Job.BACKUP
     last = next((run for run in reversed(here) if run.job is wanted and run.state is not RunState.RUNNING), None)
-    failing = tuple(CONTROLS[control.name].lower() for control in judged.controls if control.verdict.fails)
     return (
-        judgement(judged.verdict, failing),
-        Cell(text=judged.policy, value=judged.policy, details=(judged.tenant,)),
-        Cell(text=judged.site, value=judged.site, details=(judged.vault,)),
-        _age_of_newest(judged, zone),
-        _last(last, zone),
+        judgement(judged.verdict),
+        Cell(text=judged.policy, value={"tenant": judged.tenant, "policy": judged.policy}),
+        Cell(text=judged.site, value={"site": judged.site, "vault": judged.vault}),
+        _age_of_newest(judged),
+        words("never", "never") if last is None else state(last.state),
         _running([run for run in here if run.state is RunState.RUNNING], now),
     )
 
 
-def _age_of_newest(judged: Assessment, zone: tzinfo) -> Cell:
+def _failing_row(judged: Assessment) -> tuple[Cell, ...]:
+    failing = [control.name for control in judged.controls if control.verdict.fails]
+    named = ", ".join(CONTROLS[name].lower() for name in failing) or "no objective is set"
+    return (
+        Cell(text=judged.policy, value={"tenant": judged.tenant, "policy": judged.policy}),
+        Cell(text=judged.site, value={"site": judged.site, "vault": judged.vault}),
+        Cell(text=named, value=tuple(name.value for name in failing)),
+    )
+
+
+def _age_of_newest(judged: Assessment) -> Cell:
     control = judged.control(ControlName.RECOVERY_POINT)
-    if judged.newest is None or control is None or control.measured is None:
+    if control is None or control.measured is None:
         return words("none", "none", Severity.BAD)
     return Cell(
         text=f"{duration(control.measured, limit=control.objective)} ago",
         value=seconds(control.measured),
         severity=Severity.BAD if control.verdict.fails else Severity.NEUTRAL,
-        details=(clock(judged.newest.time, zone),),
-    )
-
-
-def _last(run: RunRecord | None, zone: tzinfo) -> Cell:
-    if run is None:
-        return words("never", "never")
-    shown = state(run.state)
-    return Cell(
-        text=shown.text,
-        value=shown.value,
-        severity=shown.severity,
-        details=(clock(run.finished_at or run.started_at, zone),),
-        badge=True,
     )
 
 
@@ -100,12 +108,8 @@ def _running(runs: Sequence[RunRecord], now: datetime) -> Cell:
 
 
 _RUNS: Final = (
-    Column(key="run", title="Run", code=True),
+    Column(key="run", title="Run"),
     Column(key="started", title="Started"),
-    Column(key="job", title="Job"),
-    Column(key="policy", title="Policy"),
-    Column(key="site", title="Site"),
-    Column(key="took", title="Took", align="right"),
     Column(key="found", title="What it did"),
     Column(key="state", title="State"),
 )
@@ -114,55 +118,79 @@ _RUNS: Final = (
 def runs(records: Iterable[RunRecord], *, now: datetime, zone: tzinfo) -> Document:
     """Runs in the order given, each with its result or with the reason of its failure."""
     rows = tuple(_run_row(run, now, zone) for run in records)
-    return _listing("runs", "Runs", rows, Table(key="runs", columns=_RUNS, rows=rows, empty="There are no runs."))
+    return _listing("Runs", Table(key="runs", columns=_RUNS, rows=rows, empty="There are no runs."))
 
 
 def _run_row(run: RunRecord, now: datetime, zone: tzinfo) -> tuple[Cell, ...]:
+    took = (run.finished_at or now) - run.started_at
+    lasted = "for" if run.state is RunState.RUNNING else "took"
     return (
-        words(run.id),
-        instant(run.started_at, zone),
-        words(JOBS[run.job], run.job.value),
-        Cell(text=run.policy, value={"tenant": run.tenant, "policy": run.policy}),
-        Cell(text=run.site, value={"site": run.site, "vault": run.vault, "source_vault": run.source_vault}),
-        lasting((run.finished_at or now) - run.started_at),
+        Cell(
+            text=f"{JOBS[run.job]} {run.policy}",
+            value={
+                "run": run.id,
+                "job": run.job.value,
+                "tenant": run.tenant,
+                "policy": run.policy,
+                "site": run.site,
+                "vault": run.vault,
+                "source_vault": run.source_vault,
+            },
+            details=(f"at {run.site}", run.id),
+        ),
+        Cell(
+            text=clock(run.started_at, zone),
+            value={"at": iso(run.started_at), "seconds": seconds(took)},
+            details=(f"{lasted} {duration(took)}",),
+        ),
         found(run),
         state(run.state),
     )
 
 
 _SNAPSHOTS: Final = (
-    Column(key="snapshot", title="Snapshot", code=True),
+    Column(key="snapshot", title="Snapshot"),
     Column(key="time", title="Time"),
     Column(key="policy", title="Policy"),
     Column(key="site", title="Site"),
     Column(key="age", title="Age", align="right"),
-    Column(key="complete", title="Backup"),
 )
 
 
 def snapshots(points: Iterable[RecoveryPoint], *, now: datetime, zone: tzinfo) -> Document:
     """Recovery points in the order given; the short id is what every restic takes."""
-    rows = tuple(
-        (
-            words(short(point.snapshot), point.snapshot),
-            instant(point.time, zone),
-            Cell(text=point.policy, value={"tenant": point.tenant, "policy": point.policy, "run": point.run}),
-            Cell(text=point.site, value={"site": point.site, "vault": point.vault}),
-            lasting(now - point.time),
-            words("complete", "complete") if point.complete else words("partial", "partial", Severity.WARNING),
-        )
-        for point in points
-    )
+    rows = tuple(_snapshot_row(point, now, zone) for point in points)
     table = Table(key="snapshots", columns=_SNAPSHOTS, rows=rows, empty="There is no recovery point.")
-    return _listing("snapshots", "Recovery points", rows, table)
+    return _listing("Recovery points", table)
 
 
-def _listing(kind: str, title: str, rows: Sequence[object], *tables: Table) -> Document:
+def _snapshot_row(point: RecoveryPoint, now: datetime, zone: tzinfo) -> tuple[Cell, ...]:
+    whose: Mapping[str, Scalar] = {
+        "tenant": point.tenant,
+        "policy": point.policy,
+        "run": point.run,
+        "complete": point.complete,
+    }
+    return (
+        Cell(
+            text=short(point.snapshot),
+            value=point.snapshot,
+            severity=Severity.NEUTRAL if point.complete else Severity.WARNING,
+            details=() if point.complete else ("partial",),
+        ),
+        instant(point.time, zone),
+        Cell(text=point.policy, value=whose),
+        Cell(text=point.site, value={"site": point.site, "vault": point.vault}),
+        lasting(now - point.time),
+    )
+
+
+def _listing(title: str, table: Table) -> Document:
     return Document(
-        kind=kind,
+        kind=table.key,
         title=title,
-        summary=(Fact(key="count", label="Listed", cell=count(len(rows))),),
-        sections=(Section(key=kind, title=title, tables=tables),),
+        summary=(Fact(key="count", label="Listed", cell=count(len(table.rows))),),
+        sections=(Section(key=table.key, title="", tables=(table,)),),
     )
 
 
@@ -254,6 +282,11 @@ _RETENTION: Final = (
 )
 
 
+_NO_RETENTION: Final = Section(
+    key="none", title="", tables=(Table(key="points", columns=_RETENTION, empty="No policy sets a retention."),)
+)
+
+
 def retention(removals: Iterable[Removal], *, zone: tzinfo) -> Document:
     """For each copy every point, newest first, and whether it stays, with the reason."""
     asked = tuple(removals)
@@ -266,7 +299,7 @@ def retention(removals: Iterable[Removal], *, zone: tzinfo) -> Document:
             Fact(key="keep", label="Would stay", cell=count(kept)),
             Fact(key="remove", label="Would go", cell=count(gone, Severity.WARNING if gone else Severity.NEUTRAL)),
         ),
-        sections=tuple(_removal(each, zone) for each in asked),
+        sections=tuple(_removal(each, zone) for each in asked) or (_NO_RETENTION,),
     )
 
 

@@ -12,8 +12,8 @@ from jobs.integrity import Assessment, SiteParity
 from jobs.period import Period
 from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.quantity import number
-from reports.cells import ABSENT, clock, count, iso, state, words
-from reports.document import Cell, Column, Section, Severity, Table
+from reports.cells import clock, count, iso, state, words
+from reports.document import ABSENT, Cell, Column, Section, Severity, Table
 from reports.results import found
 from reports.wording import JOBS
 

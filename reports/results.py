@@ -14,10 +14,11 @@ from jobs.history import (
     RestoreTestResult,
     RetentionResult,
     RunRecord,
+    RunState,
 )
 from jobs.proof import short
 from jobs.quantity import counted, number, size
-from reports.document import Cell, Scalar
+from reports.document import ABSENT, Cell, Scalar
 from reports.wording import read_share
 
 
@@ -26,7 +27,8 @@ def found(run: RunRecord) -> Cell:
     if run.failure is not None:
         value: Mapping[str, Scalar] = {"kind": run.failure.kind.value, "message": run.failure.message}
         return Cell(text=run.failure.message, value=value, details=(run.failure.advice,))
-    text, figures = _said(run.result) if run.result is not None else (run.note or _UNTOLD, {})
+    untold = ABSENT if run.state is RunState.RUNNING else _UNTOLD
+    text, figures = _said(run.result) if run.result is not None else (run.note or untold, {})
     return Cell(text=text, value=figures or None, details=(run.note,) if run.note and run.result is not None else ())
 
 

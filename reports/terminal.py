@@ -96,7 +96,8 @@ class _Page:
         return grid
 
     def _section(self, section: Section) -> Iterable[RenderableType]:
-        yield Padding(Rule(Text(self._safe(section.title), style="bold"), align="left", style="dim"), (1, 0, 0, 0))
+        title = Text(self._safe(section.title), style="bold")
+        yield Padding(Rule(title, align="left", style="dim"), (1, 0, 0, 0)) if section.title else Text()
         for paragraph in section.paragraphs:
             yield Text(self._safe(paragraph))
         for table in section.tables:
@@ -116,7 +117,7 @@ class _Page:
             lines = [line for row in table.rows for line in self._lines(row[place])]
             longest = max(len(line) for line in lines)
             needed += max(min(longest, _WRAPS_AT), len(column.title)) + _GUTTER
-        return needed <= self._width
+        return needed - _GUTTER <= self._width
 
     def _lines(self, cell: Cell) -> tuple[str, ...]:
         mark = f"{self._symbols[cell.severity]} " if cell.marked else ""

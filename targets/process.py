@@ -1,8 +1,8 @@
 """Every program that Tandem starts is started, watched and ended here: one session of its own for each.
 
 The thread that starts a child must stay with it to the end: where `setpriv` exists, the kernel sends the child
-SIGINT as soon as that thread is gone (prctl(2), PR_SET_PDEATHSIG), so that no child outlives a killed Tandem.
-A program with file capabilities loses this protection, and only this.
+SIGINT as soon as that thread is gone (prctl(2), PR_SET_PDEATHSIG), so that no child outlives a killed Tandem. Its own
+children are not told, but find their pipes closed. A program with file capabilities loses this protection.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _upgrade(path: Path, now: datetime) -> None:
 def _migrate(path: Path, keep: Path | None = None) -> None:
     from orchestrator.ledger.upgrade import upgrade_sqlite  # SQLAlchemy and alembic: only now
 
-    upgrade_sqlite(path, lambda: copy(path, keep) if keep is not None else None)
+    upgrade_sqlite(lambda: connect(path), str(path), lambda: copy(path, keep) if keep is not None else None)
 
 
 def copy(path: Path, to: Path) -> None:

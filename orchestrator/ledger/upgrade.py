@@ -14,7 +14,6 @@ from sqlalchemy import Connection, create_engine, event, inspect, pool
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.ledger.place import HEAD, has_revision
-from orchestrator.ledger.sqlite import connect
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,20 +21,20 @@ if TYPE_CHECKING:
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
-def upgrade_sqlite(path: Path, before: Callable[[], None], *, to: str = HEAD) -> None:
-    """Upgrade the file; `before` is called once the write lock is held and an old ledger is about to be changed.
+def upgrade_sqlite(connect: Callable[[], sqlite3.Connection], label: str, before: Callable[[], None]) -> None:
+    """Upgrade a file; `before` is called once the write lock is held and an old ledger is about to be changed.
 
     Raises LedgerError or sqlite3.Error.
     """
-    engine = create_engine("sqlite://", creator=lambda: connect(path), poolclass=pool.NullPool)
+    engine = create_engine("sqlite://", creator=connect, poolclass=pool.NullPool)
     event.listen(engine, "begin", _begin_immediate)
     try:
         with engine.begin() as connection:
-            found = revision(connection, str(path))
-            if found is not None and found != to:
+            found = revision(connection, label)
+            if found is not None and found != HEAD:
                 before()
-            if found != to:
-                migrate(connection, to)
+            if found != HEAD:
+                migrate(connection)
     except DBAPIError as cause:
         if isinstance(cause.orig, sqlite3.Error):
             raise cause.orig from cause
@@ -64,10 +63,12 @@ def migrate(connection: Connection, to: str = HEAD) -> None:
 
 
 def configuration(connection: Connection) -> Config:
-    """What alembic is told: where the migrations are, and which connection to use."""
+    """What alembic is told: where the migrations are, which connection to use, which tables to arrive at."""
     from alembic.config import Config
 
-    options: dict[str, Any] = {"connection": connection}
+    from orchestrator.ledger.tables import METADATA
+
+    options: dict[str, Any] = {"connection": connection, "metadata": METADATA}
     config = Config(attributes=options)
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -74,7 +74,7 @@ class Complaint:
 def complaint(text: str) -> Complaint:
     """What went wrong, from standard error as text."""
     lines = [line for line in text.splitlines() if not _NOISE.search(line)]
-    told = [_PREFIX.sub("", line).strip() for line in lines]
+    told = [_PREFIX.sub("", line).strip(" @") for line in lines]
     for kind, pattern in COMPLAINTS:
         for number, line in enumerate(told):
             if pattern.search(line):

@@ -68,9 +68,12 @@ def _cut_short(ended: Ended, found: Complaint, limits: Limits) -> Verdict:
     return Verdict(failure=named or kind, words=words)
 
 
+_SIGNALS: Final = {number.value: number.name for number in signal.Signals}
+
+
 def _last_word(code: int) -> str:
     if code < 0:
-        return f"somebody ended it with {signal.Signals(-code).name}"
+        return f"somebody ended it with {_SIGNALS.get(-code, f'signal {-code}')}"
     return f"it ended with exit status {code} and without a word"
 
 

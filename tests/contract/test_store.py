@@ -180,6 +180,7 @@ def test_an_error_of_the_operating_system_in_the_writer_is_not_the_vaults(store:
 
 def test_a_large_file_is_written_and_read_in_little_memory(disk_store: Store) -> None:
     ref, pieces = large(64)
+    assert disk_store.size(ref) is None  # what a library loads once is not the file's cost
     tracemalloc.start()
     try:
         disk_store.write(ref, pieces())
@@ -189,7 +190,7 @@ def test_a_large_file_is_written_and_read_in_little_memory(disk_store: Store) ->
     finally:
         tracemalloc.stop()
     assert disk_store.size(ref) == 64 * MEBIBYTE
-    assert peak < 36 * MEBIBYTE
+    assert peak < 34 * MEBIBYTE
 
 
 def _in_mebibytes(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -123,7 +123,10 @@ def test_every_run_of_the_period_is_counted_once() -> None:
     scene = red()
     open_run = replace(run(scene.policies[0], Job.CHECK, NOW), id="open", state=RunState.RUNNING, finished_at=None)
     before = replace(scene.runs[0], id="before", started_at=scene.cover.period.start - timedelta(seconds=1))
-    found = report(replace(scene, runs=(*scene.runs, open_run, before)))
+    ahead = replace(
+        scene.runs[0], id="ahead", started_at=NOW + timedelta(hours=1), finished_at=NOW + timedelta(hours=2)
+    )
+    found = report(replace(scene, runs=(*scene.runs, open_run, before, ahead)))
     *jobs, total = table(found, "runs", "counts")
     within = [each for each in (*scene.runs, open_run) if each.started_at in scene.cover.period]
     assert total["all"]["value"] == sum(row["all"]["value"] for row in jobs) == len(within)

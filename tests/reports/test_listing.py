@@ -68,7 +68,7 @@ def test_status_has_one_line_for_each_copy_with_its_verdict_and_what_runs() -> N
     assert [row["verdict"]["value"] for row in found] == ["met"] * 6
     first = next(row for row in found if row["policy"]["text"] == "career-files")
     assert first["running"] == {"text": "check, for 1 h", "value": ["x"], "severity": "neutral", "details": []}
-    assert first["last"]["text"] == "succeeded"
+    assert first["last"]["value"] == "succeeded"
     assert first["newest"]["value"] == 6 * 3_600
 
 
@@ -112,7 +112,7 @@ def test_every_kind_of_run_says_what_it_did(job: Job, result: Result, words: str
     (row,) = rows(listing.runs([run(CAREER, job, NOW, result)], now=NOW, zone=ZONE))
     assert row["found"]["text"] == words
     assert row["state"]["value"] == "succeeded"
-    assert row["took"]["value"] == 120
+    assert row["started"]["value"] == {"at": "2026-11-21T07:28:00Z", "seconds": 120}
 
 
 def test_runs_show_reasons_next_steps_notes_and_how_long_an_open_one_lasts(golden: Golden) -> None:
@@ -128,12 +128,13 @@ def test_runs_show_reasons_next_steps_notes_and_how_long_an_open_one_lasts(golde
     ]
     made = listing.runs(records, now=NOW, zone=ZONE)
     assert column(made, "found") == [
-        "nothing was recorded",
+        "—",
         "backup minfopra@primary: no space left on device",
         "the link is down",
         "1,200 files, 2.00 KiB, 10 B new",
     ]
-    assert rows(made)[0]["took"]["value"] == 3_600
+    assert rows(made)[0]["started"]["value"]["seconds"] == 3_600
+    assert rows(made)[0]["started"]["details"] == ["for 1 h"]
     assert rows(made)[1]["found"]["details"] == [failure.advice]
     golden("runs.txt", terminal.text(made, width=80))
     golden("runs-wide.txt", terminal.text(made, width=180))
@@ -141,7 +142,9 @@ def test_runs_show_reasons_next_steps_notes_and_how_long_an_open_one_lasts(golde
 
 def test_snapshots_have_the_short_id_for_people_and_the_whole_one_for_machines(golden: Golden) -> None:
     scene = green()
-    made = listing.snapshots(scene.points[-3:], now=NOW, zone=ZONE)
+    *others, last = scene.points[-3:]
+    made = listing.snapshots([*others, replace(last, complete=False)], now=NOW, zone=ZONE)
+    assert [row["policy"]["value"]["complete"] for row in rows(made)] == [True, True, False]
     first = rows(made)[0]["snapshot"]
     assert first["value"] == scene.points[-3].snapshot
     assert first["value"].startswith(first["text"])

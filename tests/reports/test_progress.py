@@ -69,9 +69,9 @@ def test_a_terminal_gets_bars_and_a_line_that_stays(monkeypatch: pytest.MonkeyPa
         progress.start("copy [red]x[/red]")
         progress.update("copy [red]x[/red]", HALF)
         progress.finish("copy [red]x[/red]", "succeeded")
-        progress.update("open", Figures())
+        progress.start("open [b]y[/b]")
     shown = Text.from_ansi(screen.getvalue().replace("\r", "\n")).plain
-    assert "copy [red]x[/red]" in shown
+    assert "open [b]y[/b]" in shown
     assert "copy [red]x[/red]: succeeded (1.00 GiB, 1,234 files)" in shown
     assert "\x1b[" in screen.getvalue()
 

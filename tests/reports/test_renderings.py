@@ -6,8 +6,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from jobs.quantity import duration
 from reports import html, render_json, terminal
-from reports.cells import clock
-from reports.document import Cell, Column, Document, Section, Severity, Table, printable
+from reports.cells import clock, iso
+from reports.document import Cell, Column, Document, Fact, Section, Severity, Table, printable
 from tests.reports.scenes import HOSTILE, SCENES, ZONE, document
 
 _VOID: Final = {"meta", "link", "br", "hr", "img", "input"}
@@ -186,6 +186,36 @@ def test_hostile_names_are_shown_and_never_obeyed() -> None:
         assert not {char for char in text if not char.isprintable()} - {"\n"}
         text.encode("utf-8")
     assert machine(made)["facts"]["operator"]["value"] == f"Operator {HOSTILE}"
+
+
+def test_no_place_of_a_page_reads_what_it_shows() -> None:
+    cell = Cell(text=HOSTILE, value=HOSTILE, severity=Severity.BAD, details=(HOSTILE,), badge=True)
+    fact = Fact(key="f", label=HOSTILE, cell=cell)
+    table = Table(
+        key="t",
+        title=HOSTILE,
+        columns=(Column(key="a", title=HOSTILE), Column(key="b", title="B")),
+        rows=((cell, replace(cell, badge=False)),),
+    )
+    bare = Table(key="e", title=HOSTILE, columns=(Column(key="a", title="A"),), empty=HOSTILE)
+    section = Section(key="s", title=HOSTILE, paragraphs=(HOSTILE,), tables=(table, bare))
+    made = Document(
+        kind="k", title=HOSTILE, subtitle=HOSTILE, headline=cell, summary=(fact,), facts=(fact,), sections=(section,)
+    )
+    page, plain = html.render(made), terminal.text(made, width=600)
+    assert "<script" not in page
+    assert "script" not in read(page).tags
+    assert page.count("&lt;script&gt;") == 20
+    assert plain.count(printable(HOSTILE)) == 18
+    for text in (page, plain):
+        assert not {char for char in text if not char.isprintable()} - {"\n"}
+
+
+def test_instants_are_utc_for_machines_and_have_their_offset_for_people() -> None:
+    there = datetime(2026, 3, 1, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+    assert iso(there) == "2026-02-28T23:45:00Z"
+    assert clock(there, ZONE) == "2026-03-01 00:45 +01:00"
+    assert clock(there, timezone(-timedelta(hours=3, minutes=30))) == "2026-02-28 20:15 -03:30"
 
 
 @pytest.mark.parametrize(("name", "width"), [("green", 80), ("mixed", 80), ("red", 80), ("mixed", 170)])

@@ -14,8 +14,8 @@ from tests.servers.program import LOOPBACK, Server, program
 
 _CONFIG = """\
 ListenAddress {address}
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/authorized_keys
+HostKey "{folder}/host_key"
+AuthorizedKeysFile "{folder}/authorized_keys"
 PidFile none
 UsePAM no
 StrictModes no

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
-from orchestrator.ledger.tables import METADATA
-
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=METADATA,
+    target_metadata=context.config.attributes["metadata"],
     render_as_batch=True,  # SQLite alters a table by building it anew
 )
 with context.begin_transaction():

@@ -79,3 +79,24 @@ def test_texts_from_other_systems(start: str, line_end: str, tmp_path: Path) -> 
     path.write_bytes((start + line_end.join(["[service]", 'name = "A"', "wrong = 1", ""])).encode())
     (mistake,) = refusal(path).mistakes
     assert (mistake.place.line, mistake.key) == (3, "service.wrong")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg://u:hunter2@h/db",
+        "postgresql+psycopg://h/db?user=u&password=hunter2",
+        "postgresql+psycopg://u:@h/db",
+        "postgresql+psycopg://u:hunter2@[h/db",
+        "sqlite://hunter2",
+        "postgresql://u:hunter2@h/db",
+        "sqlite:///:memory:hunter2",
+        "sqlite:///x.db?key=hunter2",
+    ],
+)
+def test_ledger_addresses_that_are_refused(address: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'[service]\nname = "A"\nstate = "{address}"\n', encoding="utf-8")
+    (mistake,) = refusal(path).mistakes
+    assert (mistake.place.line, mistake.key) == (3, "service.state")
+    assert "hunter2" not in str(mistake)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from pydantic import ValidationError
 
 from jobs.policy import Command, Paths, Sqlite
 from orchestrator.settings import (
@@ -22,6 +23,7 @@ from orchestrator.settings import (
     show,
 )
 from orchestrator.settings.documents import read
+from orchestrator.settings.load import examine
 from orchestrator.settings.secrets import SecretCommand, SecretEnvironment, SecretFile
 from tests.orchestrator.settings.conftest import HERE
 from tests.orchestrator.settings.golden import holds
@@ -164,3 +166,16 @@ def test_settings_do_not_change(everything: Settings) -> None:
     tenants: Any = everything.tenants
     with pytest.raises(TypeError):
         tenants["other"] = None
+
+
+def test_built_in_paths_are_relative_to_the_top_file(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "service.toml").write_text('service.name = "A"', encoding="utf-8")
+    (tmp_path / "settings.toml").write_text('include = ["conf.d/*"]', encoding="utf-8")
+    assert load(tmp_path / "settings.toml").service.workdir == tmp_path / "var"
+
+
+def test_tables_do_not_change(samples: Path) -> None:
+    _, table = examine(samples / "valid" / "everything.toml", check_secrets=False)
+    with pytest.raises(ValidationError, match="frozen"):
+        table.service.name = "Another"

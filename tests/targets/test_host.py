@@ -1,0 +1,92 @@
+"""This machine: the living and the dead, bytes moved, room left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from targets.host import free_space, io_bytes, is_alive, peak_memory, this_process
+
+MEBIBYTE = 1 << 20
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it came true in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def test_we_live() -> None:
+    owner = this_process()
+    assert owner.pid == os.getpid()
+    assert is_alive(owner) is True
+    assert owner == this_process()
+
+
+def test_of_another_host_nothing_is_known() -> None:
+    assert is_alive(replace(this_process(), host="elsewhere")) is None
+
+
+def test_another_boot_ended_everything() -> None:
+    assert is_alive(replace(this_process(), boot="00000000-0000-0000-0000-000000000000")) is False
+
+
+def test_a_reused_process_id_is_not_the_owner() -> None:
+    assert is_alive(replace(this_process(), started="1")) is False
+
+
+def test_a_child_lives_until_it_ends_and_a_zombie_is_dead() -> None:
+    script = (
+        "import sys; from targets.host import this_process as t; o = t(); print(o.pid, o.started, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        pid, started = child.stdout.readline().decode().split()
+        owner = replace(this_process(), pid=int(pid), started=started)
+        assert is_alive(owner) is True
+        child.stdin.close()
+        assert wait_for(lambda: is_alive(owner) is False), "a zombie must not pass for the living"
+        child.wait()
+        assert is_alive(owner) is False
+
+
+def test_bytes_of_a_grandchild_count() -> None:
+    moving = f"head -c {8 * MEBIBYTE} /dev/zero | (cat > /dev/null; echo moved; read wait)"
+    with subprocess.Popen(["/bin/sh", "-c", f"{moving}; true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == b"moved\n"
+        assert io_bytes(child.pid) >= 8 * MEBIBYTE
+        child.stdin.close()
+
+
+def test_what_has_ended_moved_and_holds_nothing() -> None:
+    with subprocess.Popen(["/bin/true"]) as child:
+        pid = child.pid
+    assert io_bytes(pid) == 0
+    assert peak_memory(pid) == 0
+
+
+def test_room_is_that_of_the_disk_also_for_a_folder_to_be(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    size = disk.f_blocks * disk.f_frsize
+    assert 0 < free_space(tmp_path) < size
+    assert abs(free_space(tmp_path / "not" / "yet") - free_space(tmp_path)) < size // 10
+
+
+def test_our_peak_grows_with_what_we_hold() -> None:
+    before = peak_memory()
+    held = bytearray(b"x") * before
+    assert peak_memory() > before + len(held) // 4
