@@ -44,8 +44,11 @@ def repositories(run: RunRecord) -> frozenset[tuple[TenantName, VaultName]]:
 
 
 def clash(one: RunRecord, other: RunRecord) -> bool:
-    """Whether the two may not be open at the same time. Symmetrical; says nothing about their states."""
-    if (one.policy, one.job) == (other.policy, other.job):
+    """Whether the two may not be open at the same time. Symmetrical; says nothing about their states.
+
+    People restore beside each other, each to a place of their own; of any other job a policy has one run at a time.
+    """
+    if (one.policy, one.job) == (other.policy, other.job) and one.job is not Job.RESTORE:
         return True
     alone = Hold.EXCLUSIVE in {HOLDS[one.job], HOLDS[other.job]}
     return alone and not repositories(one).isdisjoint(repositories(other))

@@ -104,7 +104,7 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         ),
         _KIND.REPOSITORY_MISSING: Trait(
             retryable=False,
-            advice="The repository was there before: check that the vault's disk is mounted and its path is right.",
+            advice="The repository was there before: check that the vault's disk is mounted and its path is right. Lost for good? See --begin-anew.",
         ),
         _KIND.REPOSITORY_LOCKED: Trait(
             retryable=True, advice="Wait for the other process to end, then run again.", exit_code=BUSY_OR_LOCKED

@@ -32,12 +32,14 @@ _SECRET_COMMAND_TIMEOUT: Final = 60.0  # seconds: long enough for a person to un
 def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[str], Watch]) -> Tools:
     """Everything one command needs to work. Raises TargetError when restic is missing or too old, or a key is not private."""
     workdir = settings.service.workdir
+    cache = workdir / "cache"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
     limits = Limits(
         deadline_seconds=settings.limits.deadline.total_seconds(),
         no_progress_seconds=settings.limits.no_progress.total_seconds(),
     )
     return Tools(
-        engine=Restic.find(settings.service.restic, cache=workdir / "cache", limits=limits),
+        engine=Restic.find(settings.service.restic, cache=cache, limits=limits),
         vaults=_Vaults(settings),
         password=_Passwords(settings),
         ledger=ledger,

@@ -18,7 +18,7 @@ from orchestrator.cli import asked, printing
 from orchestrator.cli.session import Session, at_work
 from orchestrator.executor import execute
 from orchestrator.recovery import recover
-from orchestrator.work import retention
+from orchestrator.work import repositories, retention
 from reports import answers, listing
 
 JOBS: Final = {
@@ -54,6 +54,9 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
         made = _planned(session, policies, jobs, site, arguments)
         if arguments.dry_run:
             return _preview(arguments, session, made, policies)
+        if getattr(arguments, "begin_anew", False):
+            for step in made.steps:
+                repositories.begin_anew(session.tools, step.tenant, step.vault)
         _explain_what_was_interrupted(session, made)
         made = _planned(session, policies, jobs, site, arguments)
         _remember_settings(session, policies)

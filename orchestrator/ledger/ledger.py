@@ -243,6 +243,17 @@ class Ledger:
                 message = f"remember repository {known.tenant}@{known.vault}: the ledger knows another one there"
                 raise LedgerError(Failure(kind=FailureKind.REPOSITORY_FOREIGN, message=message))
 
+    def forget_repository(self, tenant: str, vault: str, now: datetime) -> None:
+        """Give up a repository that is lost for good: its place may be used anew, and its recovery points are gone."""
+        place = {"tenant": tenant, "vault": vault, "now": micros(now)}
+        with self._database.writing("write") as transaction:
+            transaction.change("DELETE FROM repository WHERE tenant = :tenant AND vault = :vault", place)
+            transaction.change(
+                "UPDATE recovery_point SET gone_at = :now"
+                " WHERE tenant = :tenant AND vault = :vault AND gone_at IS NULL",
+                place,
+            )
+
     def remember_settings(self, settings_hash: str, text: str, now: datetime) -> None:
         """Keep the settings that a hash stands for; the first text stays."""
         row = {"hash": settings_hash, "text": escape(text), "first_used_at": micros(now)}

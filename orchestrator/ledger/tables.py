@@ -23,6 +23,7 @@ _NAMES: Final = {
 METADATA: Final = MetaData(naming_convention=_NAMES)  # named constraints, because SQLite's batch migrations need names
 
 IS_OPEN: Final = "state = 'running'"  # literal, so that SQLite can prove a partial index fits
+IS_OPEN_ALONE: Final = f"{IS_OPEN} AND job <> 'restore'"  # people may restore from one policy at the same time
 IS_THERE: Final = "gone_at IS NULL"
 
 
@@ -44,7 +45,15 @@ class Run(_Row, table=True):
         CheckConstraint("(failure_kind IS NULL) = (failure_message IS NULL)", name="failure"),
         Index("ix_run_newest", "policy", "job", "vault", "started_at"),
         Index("ix_run_started_at", "started_at"),
-        Index("uq_run_open", "policy", "job", unique=True, sqlite_where=text(IS_OPEN), postgresql_where=text(IS_OPEN)),
+        Index("ix_run_open", "policy", "job", sqlite_where=text(IS_OPEN), postgresql_where=text(IS_OPEN)),
+        Index(
+            "uq_run_open",
+            "policy",
+            "job",
+            unique=True,
+            sqlite_where=text(IS_OPEN_ALONE),
+            postgresql_where=text(IS_OPEN_ALONE),
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Text)

@@ -50,7 +50,8 @@ def _state(text: str) -> str:
         return _sqlite(text)
     if not text.startswith(_POSTGRESQL):
         raise ValueError(f"must begin with {_SQLITE} or {_POSTGRESQL}")
-    if urlsplit(text).password is not None or "password=" in text:
+    user, at, _ = text.removeprefix(_POSTGRESQL).rpartition("@")  # a password may hold slashes, so no urlsplit here
+    if (at and ":" in user) or "password=" in text:
         raise ValueError(
             "holds a password; put the whole address into a file or variable and write "
             'state = { file = "…" } or state = { env = "…" }'
@@ -74,7 +75,7 @@ def _web_address(text: str) -> str:
         sound = False
     if not sound:
         raise ValueError('must be an address such as "https://backup.example:8000"')
-    if "@" in address.netloc:
+    if "@" in text:  # wherever: a password may hold slashes
         raise ValueError('holds credentials; write them as credentials = { file = "…" }')
     if address.query or address.fragment:
         raise ValueError("must have neither ? nor #")

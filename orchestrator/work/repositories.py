@@ -113,6 +113,17 @@ def ours(tools: Tools, of: Access, policy: str) -> tuple[Snapshot, ...]:
     return tools.engine.snapshots(of, tags=("tandem", f"policy={policy}"), stop=tools.stop)
 
 
+def begin_anew(tools: Tools, tenant: TenantName, vault: VaultName) -> None:
+    """A person says that the repository is lost for good: forget it, so that the next use makes a new one.
+
+    Raises REPOSITORY_FOREIGN where one stands there: nothing that exists is ever given up.
+    """
+    if _config_hash(tools, tenant, vault) is not None:
+        to = access(tools, tenant, vault)
+        raise _refused(to, FailureKind.REPOSITORY_FOREIGN, "a repository is there, so there is nothing to begin anew")
+    tools.ledger.forget_repository(tenant, vault, tools.clock.now())
+
+
 def is_there(tools: Tools, tenant: TenantName, vault: VaultName) -> bool:
     """Whether any repository stands at the tenant's place."""
     return _config_hash(tools, tenant, vault) is not None

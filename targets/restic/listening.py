@@ -8,7 +8,7 @@ from typing import Final
 from targets.ports import Progress, Watch
 from targets.process import Heard
 from targets.restic.complaints import text_of
-from targets.restic.messages import BackupSummary, CheckSummary, ExitError, ItemError, Status, Unknown, parse
+from targets.restic.messages import BackupSummary, CheckSummary, Event, ExitError, ItemError, Status, Unknown, parse
 from targets.restic.patience import Patience
 
 LINES_KEPT: Final = 1000  # of what check finds
@@ -30,14 +30,14 @@ class Listening:
         self.said: list[str] = []  # about the call as a whole, on standard error
         self._watch = watch
         self._patience = Patience()
-        self._last: Status | str | None = None
+        self._last: Event | str | None = None
 
     def hear(self, line: bytes) -> Heard:
         """A line of standard output: progress is what differs from the line before."""
         event = parse(line)
         if isinstance(event, BackupSummary | CheckSummary):
             self.summary = event
-        news = event if isinstance(event, Status) else _CLOCK.sub("", repr(event))
+        news = _CLOCK.sub("", event.text) if isinstance(event, Unknown) else event
         if news == self._last:
             return Heard.NOTHING
         self._last = news

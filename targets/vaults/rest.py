@@ -36,6 +36,8 @@ _RETRIES: Final = 2
 _WORDS: Final = 300  # bytes of a refusal that are shown
 _OK: Final = 200
 _NOT_FOUND: Final = 404
+_SERVER_FAILED: Final = 500
+_HINT: Final = " (the server's own log says why; is its disk full?)"
 _V2: Final = "application/vnd.x.restic.rest.v2"
 
 _KIND_OF_STATUS: Final[Mapping[int, FailureKind]] = MappingProxyType(
@@ -217,7 +219,8 @@ class RestStore:
         kind = _KIND_OF_STATUS.get(answer.status, FailureKind.VAULT_UNREACHABLE)
         if "no space left" in words.lower():
             kind = FailureKind.DISK_FULL
-        return self._error(operation, kind, f"{url}: HTTP status {answer.status} {words}".rstrip())
+        hint = _HINT if answer.status >= _SERVER_FAILED and kind is FailureKind.VAULT_UNREACHABLE else ""
+        return self._error(operation, kind, f"{url}: HTTP status {answer.status} {words}".rstrip() + hint)
 
     def _error(self, operation: str, kind: FailureKind, message: str) -> TargetError:
         return TargetError(operation, f"vault {self._vault.name}", kind, message)

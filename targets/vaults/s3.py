@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # boto3 takes a fifth of a second to import: only who connect
 
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 60
+_SERVER_FAILED: Final = 500
+_HINT: Final = " (the service's own log says why; is its disk full?)"
 _ATTEMPTS: Final = 3  # of one request; whole jobs are retried by jobs.retry
 
 # A pack of restic's usual size (16 MiB and a bit) goes in one request; what is longer, in parts of this length, because
@@ -193,7 +195,8 @@ class S3Store:
         try:
             yield
         except ClientError as error:
-            raise self._error(operation, _kind_of(error), f"{what}: {_words_of(error)}") from error
+            hint = _HINT if _status_of(error) >= _SERVER_FAILED else ""
+            raise self._error(operation, _kind_of(error), f"{what}: {_words_of(error)}{hint}") from error
         except BotoCoreError as error:
             raise self._error(operation, FailureKind.VAULT_UNREACHABLE, f"{what}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The line to a vault is cut: what was going on fails by its right name, nothing is left half, and the store goes on."""
+"""The line to a vault is cut: what was going on fails by its right name, leaves nothing half, and the store goes on."""
 
 from __future__ import annotations
 

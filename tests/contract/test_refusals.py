@@ -32,10 +32,11 @@ from tests.contract.places import (
     sftp_vault,
     through,
 )
+from tests.servers.canned import CannedServer
 from tests.servers.program import free_port
 from tests.servers.rest import RestServer, restic_rest_server
 from tests.servers.s3 import S3Server
-from tests.servers.sshd import Sshd, make_key, write_known_hosts
+from tests.servers.sshd import Sshd, make_key, public_half, write_known_hosts
 
 CALLS: dict[str, Callable[[Store], object]] = {
     "files": lambda store: list(store.files(FileKind.DATA)),
@@ -136,11 +137,27 @@ def test_no_known_hosts_file_knows_nobody(sshd: Sshd, tmp_path: Path) -> None:
     assert refused(vault, CALLS["size"]).kind is FailureKind.HOST_KEY_UNKNOWN
 
 
-def test_a_known_hosts_file_with_a_broken_line(sshd: Sshd, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["{host} ssh-ed25519 AAAAC3broken", "{host} {type}", "@revoked {host} {type} {key}"])
+def test_a_known_hosts_line_that_vouches_for_nothing(sshd: Sshd, tmp_path: Path, line: str) -> None:
+    type_, key = public_half(sshd.files.host_key).split()
     broken = tmp_path / "known_hosts"
-    broken.write_text(f"[{sshd.host}]:{sshd.port} ssh-ed25519 AAAAC3broken\n")
+    broken.write_text(line.format(host=f"[{sshd.host}]:{sshd.port}", type=type_, key=key) + "\n")
     vault = replace(sftp_vault(sshd, tmp_path), known_hosts=broken)
     assert refused(vault, CALLS["size"]).kind is FailureKind.HOST_KEY_UNKNOWN
+
+
+def test_the_right_line_counts_among_others(sshd: Sshd, tmp_path: Path) -> None:
+    """Comments, broken lines, a former key beside the present one, another type of key, and a host's name in a hash."""
+    former, other = make_key(tmp_path / "former"), make_key(tmp_path / "other", kind="ecdsa")
+    known = write_known_hosts(
+        tmp_path / "known_hosts", *((sshd.port, key) for key in (other, former, sshd.files.host_key))
+    )
+    known.write_text(f"# a comment\n\nnonsense\nother.example ssh-ed25519 AAAA\n{known.read_text()}")
+    subprocess.run(["ssh-keygen", "-H", "-f", known], check=True, capture_output=True)
+    assert f"]:{sshd.port}" not in known.read_text()
+    store = replace(sftp_vault(sshd, tmp_path), known_hosts=known).store(TENANT)
+    assert store.size(CONFIG) is None
+    store.close()
 
 
 def test_a_host_key_of_another_port_does_not_count(sshd: Sshd, tmp_path: Path) -> None:
@@ -291,9 +308,19 @@ def place_on(kind: str, request: pytest.FixtureRequest, disk: Path, folder: Path
             yield Place(vault=rest_vault(rest, "full"), root=disk / "full")
 
 
+# rclone's servers answer a bare "Internal Error"; that is passed on as a server that failed, with a hint.
+SAID_OF_A_FULL_DISK = {
+    "local": FailureKind.DISK_FULL,
+    "sftp": FailureKind.DISK_FULL,
+    "rest-official": FailureKind.DISK_FULL,
+    "s3": FailureKind.VAULT_UNREACHABLE,
+    "rest": FailureKind.VAULT_UNREACHABLE,
+}
+
+
 @pytest.mark.as_root
 @pytest.mark.parametrize("mebibytes", [3, 4, 30])
-@pytest.mark.parametrize("kind", ["local", "sftp", "s3", "rest", "rest-official"])
+@pytest.mark.parametrize("kind", list(SAID_OF_A_FULL_DISK))
 def test_a_full_disk(request: pytest.FixtureRequest, tmp_path: Path, kind: str, mebibytes: int) -> None:
     if kind == "rest-official" and restic_rest_server() is None:
         pytest.skip("restic's own REST server is not here (set RESTIC_REST_SERVER to its path)")
@@ -301,11 +328,52 @@ def test_a_full_disk(request: pytest.FixtureRequest, tmp_path: Path, kind: str, 
     with small_disk(tmp_path / "disk") as disk, place_on(kind, request, disk, tmp_path) as place:
         store = place.store
         small = put(store, b"small")
-        with pytest.raises(TargetError) as caught:
+        with pytest.raises(TargetError, match=r"no space|disk|full") as caught:
             store.write(ref, pieces())
-        assert caught.value.kind is FailureKind.DISK_FULL, str(caught.value)
+        assert caught.value.kind is SAID_OF_A_FULL_DISK[kind]
         assert store.size(ref) is None
         assert content_of(store, small) == b"small"
         again = put(store, b"room again, for what failed was taken away")
         assert content_of(store, again)
         store.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (507, "", FailureKind.DISK_FULL),
+        (413, "", FailureKind.DISK_FULL),
+        (500, "write /srv/x: no space left on device", FailureKind.DISK_FULL),
+        (500, "", FailureKind.VAULT_UNREACHABLE),
+        (502, "", FailureKind.VAULT_UNREACHABLE),
+        (301, "", FailureKind.VAULT_UNREACHABLE),
+        (403, "", FailureKind.ACCESS_DENIED),
+    ],
+)
+def test_what_a_rest_server_answers(status: int, body: str, kind: FailureKind) -> None:
+    with CannedServer(status, body) as server:
+        assert refused(RestVault("secondary", server.url), CALLS["write"]).kind is kind
+
+
+@pytest.mark.parametrize("body", ["", "no json", '{"files": []}', '["v1-name"]', '[{"name": "x"}]'])
+def test_a_rest_server_that_lists_something_else(body: str) -> None:
+    with CannedServer(200, body) as server:
+        assert refused(RestVault("secondary", server.url), CALLS["files"]).kind is FailureKind.VAULT_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (507, "XMinioStorageFull", "", FailureKind.DISK_FULL),
+        (403, "QuotaExceeded", "", FailureKind.DISK_FULL),
+        (400, "InternalError", "write: no space left on device", FailureKind.DISK_FULL),
+        (404, "NoSuchBucket", "", FailureKind.BUCKET_MISSING),
+        (403, "AccessDenied", "", FailureKind.ACCESS_DENIED),
+        (400, "SomethingNew", "", FailureKind.VAULT_UNREACHABLE),
+    ],
+)
+def test_what_an_s3_service_answers(status: int, code: str, message: str, kind: FailureKind) -> None:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    with CannedServer(status, body) as server:
+        vault = S3Vault("secondary", server.url, "bucket", "", "us-east-1", Secret("a"), Secret("b"))
+        assert refused(vault, CALLS["write"]).kind is kind

@@ -28,9 +28,9 @@ LogLevel INFO
 """
 
 
-def make_key(path: Path) -> Path:
+def make_key(path: Path, *, kind: str = "ed25519") -> Path:
     """A new private key without a passphrase, with its public half beside it as `….pub`."""
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)]
+    command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "test", "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return path
 

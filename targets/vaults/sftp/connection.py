@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from targets.vaults.sftp.sshconfig import SshHost
 
 if TYPE_CHECKING:  # paramiko takes a fifth of a second to import: only who connects pays for it
     from paramiko import PKey, SFTPClient, Transport
+    from paramiko.hostkeys import HostKeyEntry
 
 _SSH_PORT: Final = 22  # the one port that known_hosts does not name
 _CONNECT_SECONDS: Final = 15
@@ -57,7 +57,7 @@ def connect(vault: str, host: SshHost) -> SFTPClient:
     from paramiko import SFTPClient, Transport
 
     logging.getLogger("paramiko").addHandler(_SILENT)
-    known = _known_keys(vault, host)
+    known = _known_keys(host)
     with ExitStack() as undo:
         plain = socket.create_connection((host.host, host.port), timeout=_CONNECT_SECONDS)
         undo.callback(plain.close)
@@ -77,36 +77,59 @@ def connect(vault: str, host: SshHost) -> SFTPClient:
     return client
 
 
-def _known_keys(vault: str, host: SshHost) -> Mapping[str, PKey]:
-    """The host's keys in known_hosts, by key type. A file that is not there knows nobody."""
+def _known_keys(host: SshHost) -> list[PKey]:
+    """The host's keys in known_hosts. A file that is not there knows nobody; lines that are no keys count for nothing."""
     from paramiko import HostKeys
-    from paramiko.hostkeys import InvalidHostKey
 
     name = host.host if host.port == _SSH_PORT else f"[{host.host}]:{host.port}"
+    known: list[PKey] = []
+    for line in _lines_of(host.known_hosts):
+        entry = _entry_of(line)
+        if entry is not None and entry.hostnames and entry.key is not None:
+            alone = HostKeys()
+            for pattern in entry.hostnames:
+                alone.add(pattern, entry.key.get_name(), entry.key)
+            known += [entry.key] if alone.lookup(name) else []
+    return known
+
+
+def _lines_of(known_hosts: Path) -> list[str]:
     try:
-        return HostKeys(str(host.known_hosts)).lookup(name) or {}
+        return known_hosts.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
-        return {}
-    except InvalidHostKey as error:
-        message = f"{host.known_hosts} holds a line that is no key: {error}"
-        raise _refusal(vault, FailureKind.HOST_KEY_UNKNOWN, message) from error
+        return []
 
 
-def _prefer(transport: Transport, known: Mapping[str, PKey]) -> None:
+def _entry_of(line: str) -> HostKeyEntry | None:
+    """A line's host and key. None for comments, broken lines, and what begins with @ (sshd(8): authorities, revoked)."""
+    from paramiko import SSHException
+    from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+
+    if not line.strip() or line.lstrip()[0] in "#@":
+        return None
+    try:
+        return HostKeyEntry.from_line(line.strip())
+    except (InvalidHostKey, SSHException, ValueError, IndexError):
+        return None
+
+
+def _prefer(transport: Transport, known: list[PKey]) -> None:
     """Ask for the fast cipher, and for a host key of a type we can compare: a host may have several."""
+    types = {key.get_name() for key in known}
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda name: name != _CIPHER)
-    options.key_types = sorted(options.key_types, key=lambda name: _KEY_OF_SIGNATURE.get(name, name) not in known)
+    options.key_types = sorted(options.key_types, key=lambda name: _KEY_OF_SIGNATURE.get(name, name) not in types)
 
 
-def _verify(vault: str, host: SshHost, shown: PKey, known: Mapping[str, PKey]) -> None:
-    expected = known.get(shown.get_name())
+def _verify(vault: str, host: SshHost, shown: PKey, known: list[PKey]) -> None:
+    if shown in known:
+        return
     seen = f"{host.host} port {host.port} shows the {shown.get_name()} key {shown.fingerprint}"
-    if expected is None:
-        raise _refusal(vault, FailureKind.HOST_KEY_UNKNOWN, f"{seen}, which is not in {host.known_hosts}")
-    if expected != shown:
-        message = f"{seen}, but {host.known_hosts} says {expected.fingerprint}"
+    expected = [key.fingerprint for key in known if key.get_name() == shown.get_name()]
+    if expected:
+        message = f"{seen}, but {host.known_hosts} says {' or '.join(expected)}"
         raise _refusal(vault, FailureKind.HOST_KEY_CHANGED, message)
+    raise _refusal(vault, FailureKind.HOST_KEY_UNKNOWN, f"{seen}, which is not in {host.known_hosts}")
 
 
 def _log_in(vault: str, host: SshHost, transport: Transport) -> None:

@@ -136,7 +136,7 @@ def test_tenants_with_one_snapshot_id_are_not_mixed_up(ledger: Ledger) -> None:
     [
         (NEWEST_RUNS, "ix_run_newest"),
         (NEWEST_POINTS, "ix_recovery_point_newest"),
-        ("SELECT * FROM run WHERE state = 'running'", "uq_run_open"),
+        ("SELECT * FROM run WHERE state = 'running'", "ix_run_open"),
         (
             "SELECT * FROM run WHERE policy = 'a' AND job = 'b' AND vault = 'c' ORDER BY started_at DESC",
             "ix_run_newest",

@@ -87,6 +87,7 @@ def test_texts_from_other_systems(start: str, line_end: str, tmp_path: Path) -> 
         "postgresql+psycopg://u:hunter2@h/db",
         "postgresql+psycopg://h/db?user=u&password=hunter2",
         "postgresql+psycopg://u:@h/db",
+        "postgresql+psycopg://u:1/hunter2@h/db",
         "postgresql+psycopg://u:hunter2@[h/db",
         "sqlite://hunter2",
         "postgresql://u:hunter2@h/db",

@@ -69,10 +69,10 @@ SUCCESSES: Final = {
     "forget-absent": Command.FORGET,
     "check-sound": Command.CHECK,
 }
-DAMAGES: Final = tuple(
-    f"check-{damage}"
-    for damage in ("flipped-bit", "pack-gone", "pack-cut", "flipped-index", "flipped-snapshot", "flipped-config", "flipped-key")
-)  # fmt: skip
+DAMAGES: Final = (
+    *("check-flipped-bit", "check-pack-gone", "check-pack-cut", "check-flipped-index", "check-flipped-snapshot"),
+    *("check-flipped-config", "check-flipped-key"),
+)
 
 
 def ending(call: Recorded) -> Ending:

@@ -49,7 +49,9 @@ def upgrade() -> None:
     op.create_index("ix_run_newest", "run", ["policy", "job", "vault", "started_at"])
     op.create_index("ix_run_started_at", "run", ["started_at"])
     where = sa.text(_OPEN)
-    op.create_index("uq_run_open", "run", ["policy", "job"], unique=True, sqlite_where=where, postgresql_where=where)
+    op.create_index("ix_run_open", "run", ["policy", "job"], sqlite_where=where, postgresql_where=where)
+    alone = sa.text(f"{_OPEN} AND job <> 'restore'")
+    op.create_index("uq_run_open", "run", ["policy", "job"], unique=True, sqlite_where=alone, postgresql_where=alone)
     op.create_table(
         "settings_version",
         sa.Column("hash", sa.Text(), nullable=False),

@@ -1,0 +1,183 @@
+"""What the fault tests share: a restic that waits where a test says, small disks, and what may never be left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from jobs.history import RunRecord
+from orchestrator.ledger.ledger import Ledger
+from tests.acceptance.operator import Operator, until
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)  # only names a copy, should a ledger have to be upgraded
+MIB = 1 << 20
+
+
+def noise(path: Path, mebibytes: float) -> Path:
+    """A file that nothing can compress; the same on every run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(random.Random(path.name).randbytes(int(mebibytes * MIB)))
+    return path
+
+
+def runs(operator: Operator) -> tuple[RunRecord, ...]:
+    """What is on record, newest first."""
+    with Ledger.open(f"sqlite:///{operator.folder / 'tandem.db'}", create=False, now=NOW) as ledger:
+        return ledger.runs()
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Everything that a running command has started."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def restics(process: subprocess.Popen[str], verb: str) -> list[psutil.Process]:
+    """The restic processes of a running command that do `verb`, oldest first."""
+    found = [child for child in family(process) if verb in _words(child) and "setpriv" not in _words(child)]
+    return sorted(found, key=lambda child: child.pid)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str, str]:
+    """Wait for a command: exit code and both outputs."""
+    out, err = process.communicate(timeout=timeout)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9, and see that nothing which the command had started outlives it for long."""
+    children = family(process)
+    process.kill()
+    ended(process)
+    _, alive = psutil.wait_procs(children, timeout=20)
+    for left in alive:
+        left.kill()
+    assert not alive, f"outlived a killed Tandem: {alive}"
+
+
+def kill_restic(process: subprocess.Popen[str], verb: str) -> None:
+    """kill -9 of the restic that does `verb` for a running command."""
+    os.kill(restics(process, verb)[0].pid, signal.SIGKILL)
+
+
+def leftovers(operator: Operator, *places: Path) -> list[Path]:
+    """What a run kept for itself and should have removed: scratch, staging, drafts, in the workdir and in `places`."""
+    work = operator.folder / "work"
+    own = [path for name in ("scratch", "staging") for path in (work / name).glob("*")]
+    own += [path for path in (work / "manifests").glob("*") if path.is_dir()]
+    own += [path for path in (work / "cache").glob("restic-check-cache-*")]
+    return own + [path for place in places for path in place.rglob(".tandem-restore-*")]
+
+
+def assert_sound(operator: Operator, *vaults: str) -> None:
+    """No lock is left, and bare restic reads every byte without a complaint."""
+    for vault in vaults:
+        assert not operator.locks(vault), f"a lock was left in {vault}"
+        checked = operator.bare(vault, "check", "--read-data")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A point at which restic waits: `reached` once it has come there, until `open` is called."""
+
+    folder: Path
+
+    def is_reached(self) -> bool:
+        """Whether restic waits there."""
+        return (self.folder / "reached").exists()
+
+    def wait(self) -> None:
+        """Wait until restic has come there."""
+        until(self.is_reached)
+
+    def open(self) -> None:
+        """Let it go on."""
+        (self.folder / "open").touch()
+
+
+def hooked(operator: Operator, match: str, *, before: str = "", after: str = "") -> None:
+    """Put a script in restic's place that runs shell commands before or after the calls whose arguments hold `match`.
+
+    Before them the script becomes restic itself, with the same process id; after them it is restic's parent.
+    """
+    script = operator.folder / "restic-with-a-hook"
+    last = f'"{operator.restic}" "$@"; code=$?; {after}; exit $code' if after else before
+    script.write_text(f'#!/bin/sh\ncase " $* " in *"{match}"*) {last};; esac\nexec "{operator.restic}" "$@"\n')
+    script.chmod(0o755)
+    _program(operator, script)
+
+
+def unhooked(operator: Operator) -> None:
+    """Put the real restic back."""
+    _program(operator, operator.restic)
+
+
+def _program(operator: Operator, program: Path) -> None:
+    (operator.folder / "settings.toml").write_text(operator.settings.format(restic=program))
+
+
+def gate(operator: Operator, match: str, *, after: bool = False) -> Gate:
+    """Have restic wait before (or after) what `match` chooses."""
+    folder = operator.folder / "gate"
+    folder.mkdir()
+    wait = f'touch "{folder}/reached"; while [ ! -e "{folder}/open" ]; do sleep 0.05; done'
+    hooked(operator, match, after=wait) if after else hooked(operator, match, before=wait)
+    return Gate(folder)
+
+
+def limited(operator: Operator, vault: str, **rates: str) -> None:
+    """Slow one vault's transfers down, for the commands that follow."""
+    words = ", ".join(f'{name} = "{rate}"' for name, rate in rates.items())
+    slow = operator.settings.replace(f'path = "{vault}"', f'path = "{vault}"\nlimit = {{ {words} }}')
+    (operator.folder / "settings.toml").write_text(slow.format(restic=operator.restic))
+
+
+@contextmanager
+def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
+    """A file system of its own at `place`, a folder that is made where it is not there; what is in it stays in it."""
+    aside = place.with_name(f"{place.name}-before")
+    if place.exists():
+        place.rename(aside)
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "tmpfs", str(place)], check=True)
+    try:
+        if aside.exists():
+            shutil.copytree(aside, place, dirs_exist_ok=True, symlinks=True)
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(place: Path, *, leave: int = 0) -> Path:
+    """Write a file that takes what is free there but for `leave` bytes; remove it to free the space."""
+    ballast = place / "ballast"
+    status = os.statvfs(place)
+    size = status.f_bavail * status.f_frsize - leave
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+    return ballast
+
+
+Cue = Callable[[], Any]
