@@ -1,16 +1,16 @@
 """Every way a job can fail: one kind each, with whether a retry can help and what the operator does next.
 
-    Failure
-    ├── of the tool         TOOL_MISSING · TOOL_TOO_OLD · TOOL_FAILED · KILLED · DEADLINE · NO_PROGRESS · CANCELLED
-    ├── of the repository   WRONG_PASSWORD · REPOSITORY_MISSING · REPOSITORY_LOCKED · REPOSITORY_FOREIGN
-    │                       REPOSITORY_DAMAGED · SNAPSHOT_MISSING · NOT_REMOVED
-    ├── of the vault        VAULT_UNREACHABLE · HOST_KEY_UNKNOWN · HOST_KEY_CHANGED · BUCKET_MISSING
-    │                       ACCESS_DENIED · DISK_FULL
-    ├── of the source       SOURCE_MISSING · SOURCE_UNREADABLE · SOURCE_COMMAND_FAILED · SOURCE_DAMAGED
-    ├── of the proof        DIFFERENCES_FOUND · MANIFEST_MISSING
-    ├── of the person's ask NOT_EMPTY · NOTHING_MATCHES
-    └── of Tandem itself    SECRET_UNAVAILABLE · BUSY · LEDGER_MISSING · LEDGER_READ_ONLY · LEDGER_TOO_NEW
-                            LEDGER_DAMAGED
+Failure
+├── of the tool         TOOL_MISSING · TOOL_TOO_OLD · TOOL_FAILED · KILLED · DEADLINE · NO_PROGRESS · CANCELLED
+├── of the repository   WRONG_PASSWORD · REPOSITORY_MISSING · REPOSITORY_LOCKED · REPOSITORY_FOREIGN
+│                       REPOSITORY_DAMAGED · SNAPSHOT_MISSING · NOT_REMOVED
+├── of the vault        VAULT_UNREACHABLE · HOST_KEY_UNKNOWN · HOST_KEY_CHANGED · BUCKET_MISSING
+│                       ACCESS_DENIED · DISK_FULL
+├── of the source       SOURCE_MISSING · SOURCE_UNREADABLE · SOURCE_COMMAND_FAILED · SOURCE_DAMAGED
+├── of the proof        DIFFERENCES_FOUND · MANIFEST_MISSING
+├── of the person's ask NOT_EMPTY · NOTHING_MATCHES
+└── of Tandem itself    SECRET_UNAVAILABLE · BUSY · LEDGER_MISSING · LEDGER_READ_ONLY · LEDGER_TOO_NEW
+                        LEDGER_DAMAGED
 """
 
 from __future__ import annotations
@@ -104,14 +104,15 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         ),
         _KIND.REPOSITORY_MISSING: Trait(
             retryable=False,
-            advice="The repository was there before: check that the vault's disk is mounted and its path is right. Lost for good? See --begin-anew.",
+            advice="It was there before: check that the vault's disk is mounted and its path is right. "
+            "Lost for good? See --begin-anew.",
         ),
         _KIND.REPOSITORY_LOCKED: Trait(
             retryable=True, advice="Wait for the other process to end, then run again.", exit_code=BUSY_OR_LOCKED
         ),
         _KIND.REPOSITORY_FOREIGN: Trait(
             retryable=False,
-            advice="Another repository stands where this tenant's was: check the vault's path before anything is written.",
+            advice="Another repository stands where this tenant's was: check the vault's path. Nothing was written.",
         ),
         _KIND.REPOSITORY_DAMAGED: Trait(
             retryable=False, advice="Do not prune. Restore from the other site, and check that site first."
@@ -120,11 +121,13 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
             retryable=True, advice="List what is there with: tandem snapshots. A backup that left none has failed."
         ),
         _KIND.NOT_REMOVED: Trait(
-            retryable=False, advice="The vault refuses deletions (append-only?); remove on the server, or expect growth."
+            retryable=False, advice="The vault refuses deletions (append-only?): remove on the server, or let it grow."
         ),
-        _KIND.VAULT_UNREACHABLE: Trait(retryable=True, advice="Check the network, the address and that the server runs."),
+        _KIND.VAULT_UNREACHABLE: Trait(
+            retryable=True, advice="Check the network, the address and that the server runs."
+        ),
         _KIND.HOST_KEY_UNKNOWN: Trait(
-            retryable=False, advice="Compare the host's key by another way, then add it to the vault's known_hosts file."
+            retryable=False, advice="Compare the host's key by another way, then add it to the vault's known_hosts."
         ),
         _KIND.HOST_KEY_CHANGED: Trait(
             retryable=False, advice="Somebody may stand between: ask the host's owner before you change known_hosts."
@@ -157,7 +160,7 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
             retryable=False, advice="List what there is with: tandem snapshots, or choose another time or pattern."
         ),
         _KIND.SECRET_UNAVAILABLE: Trait(
-            retryable=False, advice="Put the secret where the settings say it is, readable by its owner only (mode 0600)."
+            retryable=False, advice="Put the secret where the settings say, readable by its owner only (mode 0600)."
         ),
         _KIND.BUSY: Trait(
             retryable=True, advice="Wait for the other run to end; see it with: tandem runs", exit_code=BUSY_OR_LOCKED

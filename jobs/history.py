@@ -152,7 +152,7 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """One attempt, as the ledger remembers it. `vault` is where it acted; `source_vault` only where a copy came from."""
+    """One attempt, as the ledger remembers it. `vault` is where it acted; `source_vault` where a copy came from."""
 
     id: str
     job: Job

@@ -20,7 +20,7 @@ class StepKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One job on one policy in one vault. `after` names steps of the same plan without whose success it must not run."""
+    """One job on one policy in one vault. It must not run unless the steps that `after` names succeeded."""
 
     job: Job
     policy: PolicyName
@@ -112,7 +112,7 @@ Reason = NoReplica | NoRetention | SameRepository | LastBackupBad | NeverBackedU
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skip:
-    """A job of a policy that does not run (at one vault, or at all), and why. `refused` marks what a person asked for in vain."""
+    """A job of a policy that does not run (at one vault, or at all), and why."""
 
     job: Job
     policy: PolicyName
@@ -121,7 +121,7 @@ class Skip:
 
     @property
     def refused(self) -> bool:
-        """True where the reason is trouble, rather than that there is nothing to do."""
+        """True where the reason is trouble, so that a person asked in vain, rather than that there is nothing to do."""
         return isinstance(self.reason, LastBackupBad | NeverBackedUp | NotAtSite)
 
 

@@ -1,10 +1,11 @@
-"""Walk a plan: write the intent, do the step, write the outcome. It makes no choices: those are in the plan and in tables."""
+"""Walk a plan: write the intent, do the step, write the outcome. The choices are in the plan and in tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, Outcome, Owner, RunRecord, RunState
@@ -16,7 +17,12 @@ from orchestrator.work.repositories import access
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 
-Work = Callable[[str, Step, Policy, Tools], Outcome]
+
+class Work(Protocol):
+    """The work of one job: a run's id, its step, policy and tools in, an outcome out. Raises TargetError."""
+
+    def __call__(self, run: str, /, step: Step, policy: Policy, tools: Tools) -> Outcome: ...
+
 
 WORK: Final[Mapping[Job, Work]] = {
     Job.BACKUP: backup.work,
@@ -54,10 +60,8 @@ def execute(
         if blocker is not None:
             done[step.key] = _blocked(step, blocker, tools, owner, tell)
         else:
-            policy, work = policies[step.policy], WORK[step.job]
-            done[step.key] = attempt(
-                intent(step, tools, owner), lambda run: work(run, step, policy, tools), tools, tell
-            )
+            work = partial(WORK[step.job], step=step, policy=policies[step.policy], tools=tools)
+            done[step.key] = attempt(intent(step, tools, owner), work, tools, tell)
     return tuple(done.values())
 
 

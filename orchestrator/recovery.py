@@ -61,7 +61,7 @@ def _was_ever_made(repository: Repository, tools: Tools) -> bool:
 
 
 def _what_became_of(record: RunRecord, tools: Tools) -> Outcome:
-    """Only a backup can have finished without our knowing: its snapshot is its one lasting effect, and bears its tag."""
+    """Only a backup can have finished without our knowing: its snapshots are its lasting effect, and bear its tag."""
     if record.job is not Job.BACKUP:
         return _interrupted(f"the next {record.job} does what it left undone")
     of = repositories.existing(tools, record.tenant, record.vault)
@@ -70,10 +70,9 @@ def _what_became_of(record: RunRecord, tools: Tools) -> Outcome:
     data, manifest = contents.get("data"), contents.get("manifest")
     if data is None:
         return _interrupted("it left no snapshot")
-    repositories.note_points(tools, (record.tenant, record.site, record.vault), record.policy, found, whole_listing=False)
-    result = BackupResult(
-        snapshot=data.id, manifest_snapshot=manifest.id if manifest else "", snapshot_time=data.time
-    )
+    place = (record.tenant, record.site, record.vault)
+    repositories.note_points(tools, place, record.policy, found, whole_listing=False)
+    result = BackupResult(snapshot=data.id, manifest_snapshot=manifest.id if manifest else "", snapshot_time=data.time)
     note = "Tandem died, but the repository holds this run's snapshot"
     if manifest is not None:
         return Outcome(state=RunState.SUCCEEDED, note=note, result=result)

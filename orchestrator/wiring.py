@@ -30,7 +30,7 @@ _SECRET_COMMAND_TIMEOUT: Final = 60.0  # seconds: long enough for a person to un
 
 
 def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[str], Watch]) -> Tools:
-    """Everything one command needs to work. Raises TargetError when restic is missing or too old, or a key is not private."""
+    """Everything one command needs to work. Raises TargetError when restic is missing or too old."""
     workdir = settings.service.workdir
     cache = workdir / "cache"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
@@ -89,7 +89,7 @@ class _Passwords:
 
 
 class _Vaults(Mapping[VaultName, Vault]):
-    """The vaults by name, each made on first use: a vault that a command does not touch costs nothing and cannot fail it."""
+    """The vaults by name, each made on first use: one that a command does not touch cannot fail it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -134,9 +134,7 @@ def _vault(vault: VaultSettings, workdir: Path) -> Vault:
             from targets.vaults.s3 import S3Vault
 
             key, secret = _pair(vault.credentials, vault.name)
-            return S3Vault(
-                vault.name, vault.endpoint, vault.bucket, vault.prefix, vault.region, key, secret, **limits
-            )
+            return S3Vault(vault.name, vault.endpoint, vault.bucket, vault.prefix, vault.region, key, secret, **limits)
         case RestVaultSettings():
             from targets.vaults.rest import RestVault
 

@@ -24,8 +24,22 @@ class Figures:
         return replace(self, bytes_total=None, files_total=None, bytes_a_second=None, seconds_left=None)
 
 
-def figures(now: Figures) -> str:
-    """One line: "1.20 GiB of 3.41 GiB, 12,345 files, 80.1 MiB/s, 40 s left"; empty where nothing is known."""
+def figures(now: Figures, *, brief: bool = False) -> str:
+    """One line: "1.20 GiB of 3.41 GiB, 12,345 files, 80.1 MiB/s, 40 s left"; empty where nothing is known.
+
+    `brief` leaves out totals and files, for where a bar stands beside it and the line is short.
+    """
+    parts = [] if brief else _totals(now)
+    if brief and now.bytes_done:
+        parts.append(size(now.bytes_done))
+    if now.bytes_a_second is not None:
+        parts.append(rate(now.bytes_a_second))
+    if now.seconds_left is not None:
+        parts.append(f"{duration(timedelta(seconds=now.seconds_left))} left")
+    return ", ".join(parts)
+
+
+def _totals(now: Figures) -> list[str]:
     parts = []
     if now.bytes_done or now.bytes_total:
         parts.append(size(now.bytes_done) + (f" of {size(now.bytes_total)}" if now.bytes_total else ""))
@@ -33,8 +47,4 @@ def figures(now: Figures) -> str:
         parts.append(f"{number(now.files_done)} of {counted(now.files_total, 'file')}")
     elif now.files_done:
         parts.append(counted(now.files_done, "file"))
-    if now.bytes_a_second is not None:
-        parts.append(rate(now.bytes_a_second))
-    if now.seconds_left is not None:
-        parts.append(f"{duration(timedelta(seconds=now.seconds_left))} left")
-    return ", ".join(parts)
+    return parts

@@ -28,6 +28,7 @@ _STYLES: Final = {
 _PLAIN_SYMBOLS: Final = {Severity.GOOD: "ok", Severity.BAD: "X", Severity.WARNING: "!", Severity.NEUTRAL: "-"}
 _WRAPS_AT: Final = 30  # a column whose lines are longer may fold; below this it may not
 _GUTTER: Final = 2
+_WIDE: Final = 130  # from here a step's name, bar and all figures stand in one line
 
 
 def show(document: Document, stream: TextIO, *, width: int | None = None) -> None:
@@ -205,9 +206,8 @@ class ProgressDisplay:
             self.start(step)
         self._last[step] = now
         if self._bars is not None:
-            self._bars.update(
-                self._steps[step], total=now.bytes_total, completed=now.bytes_done, figures=printable(figures(now))
-            )
+            line = figures(now, brief=self._bars.console.width < _WIDE)
+            self._bars.update(self._steps[step], total=now.bytes_total, completed=now.bytes_done, figures=line)
 
     def finish(self, step: str, outcome: str = "done") -> None:
         """End a step; `outcome` is a word or a sentence ("done", "failed: vault unreachable")."""
@@ -226,11 +226,12 @@ class ProgressDisplay:
 
 
 def _bars(stream: TextIO) -> Progress:
+    console = Console(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False, table_column=RichColumn(no_wrap=True, overflow="ellipsis")),
-        BarColumn(bar_width=18),
+        BarColumn(bar_width=24 if console.width >= _WIDE else 10),
         TaskProgressColumn(),
         TextColumn("{task.fields[figures]}", markup=False, table_column=RichColumn(no_wrap=True, overflow="ellipsis")),
-        console=Console(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False),
+        console=console,
     )

@@ -65,7 +65,7 @@ class Store(Protocol):
         ...
 
     def write(self, ref: FileRef, pieces: Iterable[bytes]) -> None:
-        """Store a file whole or not at all: a reader never sees half of it. Writing over an existing file is allowed."""
+        """Store a file whole or not at all: a reader never sees half of it. An existing file is replaced."""
         ...
 
     def delete(self, ref: FileRef) -> None:

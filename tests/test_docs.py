@@ -1,4 +1,4 @@
-"""The documents are held to the program: every verb, option, setting and exit code is in the manual; links lead somewhere."""
+"""The documents are held to the program: every verb, option, setting and exit code is in the manual."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ MANUAL = (ROOT / "docs" / "manual.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def verbs(parser: argparse.ArgumentParser, before: tuple[str, ...] = ()) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+Verb = tuple[str, argparse.ArgumentParser]
+
+
+def verbs(parser: argparse.ArgumentParser, before: tuple[str, ...] = ()) -> Iterator[Verb]:
     yield " ".join(before), parser
     for action in parser._actions:  # argparse tells of its subparsers nowhere else
         if isinstance(action, argparse._SubParsersAction):

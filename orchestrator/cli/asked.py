@@ -1,4 +1,4 @@
-"""What a command line names, looked up in the settings: policies, sites, tenants; a wrong name gets the nearest right one."""
+"""What a command line names, looked up in the settings; a wrong name gets the nearest right one."""
 
 from __future__ import annotations
 

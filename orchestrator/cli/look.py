@@ -22,7 +22,6 @@ from orchestrator.settings import Settings
 from reports import listing
 
 
-
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Ledger]:
     """The ledger as it is; looking never makes one. Raises LedgerError (LEDGER_MISSING)."""

@@ -74,7 +74,7 @@ def _work_verbs(verbs: _Verbs) -> None:
         verb.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
         dry.append(verb)
         if name in {"backup", "replicate"}:
-            verb.add_argument("--begin-anew", action="store_true", help="the repository is lost for good: make a new one")
+            verb.add_argument("--begin-anew", action="store_true", help="the repository is lost: make a new one")
         if name in {"check", "test-restore", "retention"}:
             verb.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")
         if name == "check":

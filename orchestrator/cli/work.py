@@ -73,7 +73,11 @@ def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
 
 
 def _planned(
-    session: Session, policies: Sequence[Policy], jobs: Iterable[Job], site: SiteName | None, arguments: argparse.Namespace
+    session: Session,
+    policies: Sequence[Policy],
+    jobs: Iterable[Job],
+    site: SiteName | None,
+    arguments: argparse.Namespace,
 ) -> Plan:
     ledger = session.tools.ledger
     last = {policy.name: ledger.last(policy.name, Job.BACKUP, states=FINISHED) for policy in policies}

@@ -59,7 +59,9 @@ def chosen(
     if at is not None:
         data = [each for each in data if each.time <= at]
         if not data:
-            raise _none(label, FailureKind.NOTHING_MATCHES, f"its oldest recovery point is after {at:%Y-%m-%d %H:%M} UTC")
+            raise _none(
+                label, FailureKind.NOTHING_MATCHES, f"its oldest recovery point is after {at:%Y-%m-%d %H:%M} UTC"
+            )
     return max(data, key=lambda each: (each.time, each.id))
 
 
@@ -67,9 +69,7 @@ def _none(label: str, kind: FailureKind, message: str) -> TargetError:
     return TargetError("choose a recovery point of", f"repository {label}", kind, message)
 
 
-def fetch_manifest(
-    tools: Tools, of: Access, point: Snapshot, listed: Sequence[Snapshot], into: Path
-) -> Manifest:
+def fetch_manifest(tools: Tools, of: Access, point: Snapshot, listed: Sequence[Snapshot], into: Path) -> Manifest:
     """The manifest of the point's run, dumped from the same repository into a scratch file, and verified.
 
     Raises TargetError: MANIFEST_MISSING where the run has none, REPOSITORY_DAMAGED where it does not verify.
@@ -77,7 +77,9 @@ def fetch_manifest(
     found = [each for each in listed if each.content == "manifest" and each.run == point.run]
     if not found or point.policy is None:
         message = f"snapshot {point.id[:8]} has no manifest in the repository"
-        raise TargetError("fetch manifest from", f"repository {of.address.label}", FailureKind.MANIFEST_MISSING, message)
+        raise TargetError(
+            "fetch manifest from", f"repository {of.address.label}", FailureKind.MANIFEST_MISSING, message
+        )
     name = manifest_name(PolicyName(point.policy))
     with into.open("wb") as file:
         for piece in tools.engine.dump(of, found[-1].id, f"/{name}", stop=tools.stop):

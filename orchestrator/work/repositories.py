@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from jobs.failure import FailureKind
-from jobs.identity import Standing, standing
 from jobs.history import RecoveryPoint, RunState
+from jobs.identity import Standing, standing
 from jobs.policy import PolicyName, SiteName, TenantName, VaultName
 from jobs.snapshot import Snapshot
 from orchestrator.ledger.ledger import KnownRepository
@@ -51,7 +51,7 @@ def _open(tools: Tools, tenant: TenantName, vault: VaultName, *, create: bool, l
             tools.engine.init(to, like=like)
             return _remembered(tools, tenant, vault, to)
         case Standing.FOREIGN:
-            raise _refused(to, FailureKind.REPOSITORY_FOREIGN, "the repository there is not the one known to the ledger")
+            raise _refused(to, FailureKind.REPOSITORY_FOREIGN, "it is not the repository that the ledger knows")
         case _:
             raise _refused(to, FailureKind.REPOSITORY_MISSING, "there is no repository")
 

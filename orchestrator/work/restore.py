@@ -1,4 +1,4 @@
-"""Bring data back for a person: put together beside its place, verified, then moved in; never over what is there unasked."""
+"""Bring data back for a person: put together beside its place, verified, moved in; never over what is there."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _counted(request: Request, selection: Selection, lines: Iterable[bytes]) -> 
 
 
 def work(run: str, request: Request, tools: Tools) -> Outcome:
-    """Restore what was asked for. Raises TargetError: NOT_EMPTY before anything is written where files stand in the way."""
+    """Restore what was asked for. Raises TargetError: NOT_EMPTY, with nothing written, where files are in the way."""
     of = repositories.existing(tools, request.policy.tenant, request.vault)
     scratch, put_together = tools.folder("scratch", run), staging(request.target, run)
     try:
@@ -114,9 +114,7 @@ def work(run: str, request: Request, tools: Tools) -> Outcome:
 
 def _bring_back(request: Request, selection: Selection, of: Access, put_together: Path, tools: Tools) -> Outcome:
     watch, wanted = tools.watch("restore"), request.patterns
-    restored = tools.engine.restore(
-        of, selection.point.id, put_together, include=wanted, watch=watch, stop=tools.stop
-    )
+    restored = tools.engine.restore(of, selection.point.id, put_together, include=wanted, watch=watch, stop=tools.stop)
     if selection.expected is None:
         selection = _counted(request, selection, _scanned(put_together, tools))
         _require_no_overwriting(request, selection)
@@ -207,10 +205,10 @@ def move_into(put_together: Path, target: Path, *, overwrite: bool) -> int:
             if entry.is_dir(follow_symlinks=False) and place.is_dir() and not place.is_symlink():
                 replaced += move_into(Path(entry.path), place, overwrite=overwrite)
             elif not os.path.lexists(place):
-                os.rename(entry.path, place)
+                Path(entry.path).rename(place)
             elif overwrite:
                 _make_way(place, entry)
-                os.replace(entry.path, place)
+                Path(entry.path).replace(place)
                 replaced += 1
             else:
                 raise FileExistsError(errno.EEXIST, "a file appeared while it was restored", str(place))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -66,13 +67,16 @@ def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """kill -9, and see that nothing which the command had started outlives it for long."""
+    """kill -9, and see that no restic outlives it for long. A source's own children are not told; they are ended here."""
     children = family(process)
+    engines = [child for child in children if "restic" in child.name()]
     process.kill()
+    process.wait(60)
+    _, alive = psutil.wait_procs(engines, timeout=20)
+    for left in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
     ended(process)
-    _, alive = psutil.wait_procs(children, timeout=20)
-    for left in alive:
-        left.kill()
     assert not alive, f"outlived a killed Tandem: {alive}"
 
 

@@ -35,6 +35,11 @@ def test_figures_in_one_line(now: Figures, line: str) -> None:
     assert figures(now) == line
 
 
+def test_beside_a_bar_in_a_narrow_terminal_the_line_is_short() -> None:
+    assert figures(HALF, brief=True) == "1.00 GiB, 1.00 MiB/s, 40 s left"
+    assert figures(Figures(bytes_total=9), brief=True) == ""
+
+
 def test_a_log_gets_one_line_at_the_start_and_one_at_the_end() -> None:
     log = io.StringIO()
     with ProgressDisplay(log) as progress:
