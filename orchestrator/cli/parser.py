@@ -18,7 +18,7 @@ _EPILOG: Final = (
 )
 
 if TYPE_CHECKING:  # argparse has no public name for it
-    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+    _Verbs = argparse._SubParsersAction["_Parser"]
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -29,9 +29,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def build() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """argparse's, but a verb that does not exist is answered with the nearest one that does."""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        choices = list(action.choices or ())
+        if choices and value not in choices:
+            import difflib
+
+            close = difflib.get_close_matches(str(value), choices, n=1)
+            nearest = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(choices)}"
+            raise argparse.ArgumentError(action, f"there is no {value!r}; {nearest}")
+
+
+def build() -> _Parser:
     """The whole grammar."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tandem",
         description="Back up at one site, copy to the other, prove both, and report it.",
         epilog=_EPILOG,
@@ -53,7 +66,7 @@ def build() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(verbs: _Verbs, name: str, handler: str, help_text: str) -> argparse.ArgumentParser:
+def _verb(verbs: _Verbs, name: str, handler: str, help_text: str) -> _Parser:
     verb = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
     verb.set_defaults(handler=f"orchestrator.cli.{handler}")
     return verb

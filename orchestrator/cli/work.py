@@ -15,9 +15,11 @@ from jobs.planner import CYCLE
 from jobs.planner import plan as make_plan
 from jobs.policy import Policy, SiteName
 from orchestrator.cli import asked, printing
+from orchestrator.cli.endings import UsageError
 from orchestrator.cli.session import Session, at_work
 from orchestrator.executor import execute
 from orchestrator.recovery import recover
+from orchestrator.settings.units import parse_share
 from orchestrator.work import repositories, retention
 from reports import answers, listing
 
@@ -69,7 +71,12 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
 def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
     """The policy, with the share of data to read that the command line asks for."""
     read_data = getattr(arguments, "read_data", None)
-    return policy if read_data is None else replace(policy, read_data=read_data)
+    if read_data is None:
+        return policy
+    try:
+        return replace(policy, read_data=parse_share(read_data))
+    except ValueError as mistake:
+        raise UsageError(f"--read-data: {mistake}") from mistake
 
 
 def _planned(

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -147,6 +147,7 @@ class RestStore:
                 self._send(place, whole)
             except TargetError as error:
                 if error.kind is not FailureKind.ACCESS_DENIED or self.size(ref) is None:
+                    self._take_back(ref, whole)
                     raise
                 self.delete(ref)
                 self._send(place, whole)
@@ -186,6 +187,15 @@ class RestStore:
     def _send(self, place: str, whole: IO[bytes]) -> None:
         with self._answer("write", "POST", place, body=whole):
             pass
+
+    def _take_back(self, ref: FileRef, whole: IO[bytes]) -> None:
+        """Delete what a server that failed left of a file (rclone's does when its disk is full).
+
+        Not of `config`, which may be the former one; any other file's name stands for one content, so for one length.
+        """
+        with suppress(TargetError):
+            if ref.kind is not FileKind.CONFIG and self.size(ref) not in {None, _length_of(whole)}:
+                self.delete(ref)
 
     @contextmanager
     def _answer(

@@ -152,8 +152,8 @@ def test_the_right_line_counts_among_others(sshd: Sshd, tmp_path: Path) -> None:
     known = write_known_hosts(
         tmp_path / "known_hosts", *((sshd.port, key) for key in (other, former, sshd.files.host_key))
     )
-    known.write_text(f"# a comment\n\nnonsense\nother.example ssh-ed25519 AAAA\n{known.read_text()}")
     subprocess.run(["ssh-keygen", "-H", "-f", known], check=True, capture_output=True)
+    known.write_text(f"# a comment\n\nnonsense\nother.example ssh-ed25519 AAAA\n{known.read_text()}")
     assert f"]:{sshd.port}" not in known.read_text()
     store = replace(sftp_vault(sshd, tmp_path), known_hosts=known).store(TENANT)
     assert store.size(CONFIG) is None
@@ -209,7 +209,9 @@ def fingerprint(key: Path) -> str:
 @pytest.mark.parametrize("wrong", ["access_key", "secret_key"])
 def test_wrong_s3_credentials(s3_server: S3Server, wrong: str, call: Callable[[Store], object]) -> None:
     bucket = s3_server.make_bucket("refusing")
-    vault = replace(s3_vault(s3_server, bucket), **{wrong: Secret("not-the-right-one")})
+    right, not_right = s3_vault(s3_server, bucket), Secret("not-the-right-one")
+    access, secret = (not_right, right.secret_key) if wrong == "access_key" else (right.access_key, not_right)
+    vault = replace(right, access_key=access, secret_key=secret)
     error = refused(vault, call)
     assert error.kind is FailureKind.ACCESS_DENIED
     assert "not-the-right-one" not in str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,11 +35,13 @@ def ssh_errors() -> tuple[type[Exception], ...]:
 
 
 def hang_up(client: SFTPClient) -> None:
-    """Close the connection under a client."""
+    """Close the connection under a client; saying goodbye over one that is dead fails, and that is fine."""
     channel = client.get_channel()
-    client.close()
+    with suppress(*ssh_errors()):
+        client.close()
     if channel is not None:
-        channel.get_transport().close()
+        with suppress(*ssh_errors()):
+            channel.get_transport().close()
 
 
 def _refusal(vault: str, kind: FailureKind, message: str) -> TargetError:
@@ -78,7 +80,7 @@ def connect(vault: str, host: SshHost) -> SFTPClient:
 
 
 def _known_keys(host: SshHost) -> list[PKey]:
-    """The host's keys in known_hosts. A file that is not there knows nobody; lines that are no keys count for nothing."""
+    """The host's keys in known_hosts. A file that is not there knows nobody; a line that is no key counts for nothing."""
     from paramiko import HostKeys
 
     name = host.host if host.port == _SSH_PORT else f"[{host.host}]:{host.port}"
@@ -101,7 +103,7 @@ def _lines_of(known_hosts: Path) -> list[str]:
 
 
 def _entry_of(line: str) -> HostKeyEntry | None:
-    """A line's host and key. None for comments, broken lines, and what begins with @ (sshd(8): authorities, revoked)."""
+    """A line's host and key. None for comments, broken lines, and @ (sshd(8): authorities and revoked keys)."""
     from paramiko import SSHException
     from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
