@@ -29,6 +29,7 @@ class Step:
     vault: VaultName
     source_vault: VaultName | None = None
     settings_hash: str = ""
+    read_data: str = "none"  # of a check: the share of the data to read
     snapshot: str | None = None  # a restore test of this one instead of the newest
     after: tuple[StepKey, ...] = ()
 

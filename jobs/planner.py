@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from fractions import Fraction
 from typing import Final
 
 from jobs.history import Job, RunRecord, RunState
@@ -22,6 +23,7 @@ from jobs.plan import (
     StepKey,
 )
 from jobs.policy import Policy, PolicyName, SiteName, VaultName
+from jobs.proof import share
 
 # Backups first, because nothing else is worth more; retention last, because it alone can lose something.
 CYCLE: Final = (Job.BACKUP, Job.REPLICATE, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
@@ -59,7 +61,7 @@ def plan(
             for policy in policies:
                 ask = _Ask(policy=policy, wanted=wanted, site=site, last_backup=last_backups.get(policy.name))
                 answers += _RULES[job](ask)
-    answers = _each_repository_checked_once(answers)
+    answers = _each_repository_checked_once(answers, {policy.name: policy.read_data for policy in policies})
     return Plan(
         at=now,
         steps=tuple(answer for answer in answers if isinstance(answer, Step)),
@@ -150,16 +152,30 @@ def _skip(policy: Policy, job: Job, reason: Reason) -> Skip:
     return Skip(job=job, policy=policy.name, reason=reason)
 
 
-def _each_repository_checked_once(answers: list[Answer]) -> list[Answer]:
-    """Policies of one tenant share repositories, and a check reads all of one: the first policy's check serves all."""
+def _each_repository_checked_once(answers: list[Answer], shares: Mapping[PolicyName, str]) -> list[Answer]:
+    """Policies of one tenant share repositories: one check serves all, and reads the most that any of them asks for."""
+    checks = [answer for answer in answers if isinstance(answer, Step) and answer.job is Job.CHECK]
     first: dict[tuple[str, str], Step] = {}
-    kept: list[Answer] = []
-    for answer in answers:
-        if isinstance(answer, Step) and answer.job is Job.CHECK:
-            other = first.setdefault((answer.tenant, answer.vault), answer)
-            if other is not answer:
-                reason = SameRepository(policy=other.policy, vault=other.vault)
-                kept.append(Skip(job=Job.CHECK, policy=answer.policy, reason=reason, vault=answer.vault))
-                continue
-        kept.append(answer)
-    return kept
+    most: dict[tuple[str, str], str] = {}
+    for step in checks:
+        place, asked = (step.tenant, step.vault), shares[step.policy]
+        first.setdefault(place, step)
+        most[place] = max(most.get(place, asked), asked, key=_amount)
+    return [_once(answer, first, most) if answer in checks else answer for answer in answers]
+
+
+def _once(answer: Answer, first: Mapping[tuple[str, str], Step], most: Mapping[tuple[str, str], str]) -> Answer:
+    if not isinstance(answer, Step):
+        return answer
+    place = (answer.tenant, answer.vault)
+    serving = first[place]
+    if serving is answer:
+        return replace(answer, read_data=most[place])
+    reason = SameRepository(policy=serving.policy, vault=serving.vault)
+    return Skip(job=Job.CHECK, policy=answer.policy, reason=reason, vault=answer.vault)
+
+
+def _amount(read_data: str) -> Fraction:
+    """A share as a number to compare by; a size is more than nothing and less than any part."""
+    known = share(read_data)
+    return Fraction(1, 1_000_000) if known is None else known

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, Outcome, Owner, RunRecord, RunState
@@ -17,12 +16,8 @@ from orchestrator.work.repositories import access
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 
-
-class Work(Protocol):
-    """The work of one job: a run's id, its step, policy and tools in, an outcome out. Raises TargetError."""
-
-    def __call__(self, run: str, /, step: Step, policy: Policy, tools: Tools) -> Outcome: ...
-
+# A run's id, its step, policy and tools in; an outcome out, or a TargetError.
+Work = Callable[[str, Step, Policy, Tools], Outcome]
 
 WORK: Final[Mapping[Job, Work]] = {
     Job.BACKUP: backup.work,
@@ -60,9 +55,13 @@ def execute(
         if blocker is not None:
             done[step.key] = _blocked(step, blocker, tools, owner, tell)
         else:
-            work = partial(WORK[step.job], step=step, policy=policies[step.policy], tools=tools)
+            work = _bound(step, policies[step.policy], tools)
             done[step.key] = attempt(intent(step, tools, owner), work, tools, tell)
     return tuple(done.values())
+
+
+def _bound(step: Step, policy: Policy, tools: Tools) -> Callable[[str], Outcome]:
+    return lambda run: WORK[step.job](run, step, policy, tools)
 
 
 def intent(step: Step, tools: Tools, owner: Owner, *, note: str = "") -> RunRecord:

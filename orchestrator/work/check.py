@@ -10,11 +10,11 @@ from orchestrator.work import repositories
 from orchestrator.work.tools import Tools
 
 
-def work(_run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
-    """Check the repository of `step`, reading the share of its data that the policy asks for."""
+def work(_run: str, step: Step, _policy: Policy, tools: Tools) -> Outcome:
+    """Check the repository of `step`, reading the share of its data that the step says."""
     of = repositories.existing(tools, step.tenant, step.vault)
-    found = tools.engine.check(of, read_data=policy.read_data, watch=tools.watch("check"), stop=tools.stop)
-    result = CheckResult(read_data=policy.read_data, errors=found.errors, findings=found.findings)
+    found = tools.engine.check(of, read_data=step.read_data, watch=tools.watch("check"), stop=tools.stop)
+    result = CheckResult(read_data=step.read_data, errors=found.errors, findings=found.findings)
     if not found.errors:
         return Outcome(state=RunState.SUCCEEDED, result=result, usage=found.usage)
     message = f"check {of.address.label}: restic found {found.errors} errors; the first: {found.findings[0]}"

@@ -30,7 +30,24 @@ BY_HAND = (
     "[\\]]", "[\\-]", "[\\^]", "[^^]", "[[]", "[+-9]", "[ab]]", "]", "\\[", "\\*", "\\?", "\\\\", "\\a", "a\\.b", "[é]",
     "[à-ü]", "?b", "x?y", "x[^a]y", "a b", "a b*", "*[b]", "*?", "??", "e/f/g", "g/h/i/a", "../a", ".", "d/.", "^", "-",
 )  # fmt: skip
-REFUSED = ("[", "[a", "[]", "[]a]", "[^]", "[^]a]", "[-a]", "[a-]", "a[", "\\", "a\\", "d/[a", "[a/b]", "d\\/e", "[a-\\]", "[\\")
+REFUSED = (
+    "[",
+    "[a",
+    "[]",
+    "[]a]",
+    "[^]",
+    "[^]a]",
+    "[-a]",
+    "[a-]",
+    "a[",
+    "\\",
+    "a\\",
+    "d/[a",
+    "[a/b]",
+    "d\\/e",
+    "[a-\\]",
+    "[\\",
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +62,9 @@ def by_chance(count: int, seed: int) -> set[str]:
     parts = ("**", "*", "d", "e", "a", "f")
 
     def part() -> str:
-        return choose.choice(parts) if choose.random() < 0.5 else "".join(choose.choices(pieces, k=choose.randint(1, 3)))
+        return (
+            choose.choice(parts) if choose.random() < 0.5 else "".join(choose.choices(pieces, k=choose.randint(1, 3)))
+        )
 
     chosen = {"/".join(part() for _ in range(choose.randint(1, 6))) for _ in range(count)}
     return {pattern for pattern in chosen if ".." not in pattern}  # those would lead out of their copy of the tree

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -112,6 +113,12 @@ def test_each_repository_is_checked_exactly_once(some: list[Policy]) -> None:
     assert set(checked.values()) <= {1}
     assert set(checked) == {(each.tenant, vault) for each in some for _, vault in each.places}
     assert all(isinstance(skip.reason, SameRepository) for skip in made.skips)
+
+
+def test_the_one_check_reads_the_most_that_any_policy_asks_for() -> None:
+    asked = [replace(policy(name), read_data=share) for name, share in (("a", "none"), ("b", "1/4"), ("c", "500M"))]
+    made = plan(asked, [Job.CHECK], {}, NOW)
+    assert [(step.policy, step.read_data) for step in made.steps] == [("a", "1/4")] * 2
 
 
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.INTERRUPTED])

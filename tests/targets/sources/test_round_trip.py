@@ -47,6 +47,16 @@ def test_everything_that_a_file_system_holds_comes_back(restic: BareRestic, tmp_
     assert trees.lines(source, previous=expected) == expected
 
 
+def test_a_link_whose_target_is_not_utf_8_comes_back_or_is_told(restic: BareRestic, tmp_path: Path) -> None:
+    """restic 0.14 replaces what is not UTF-8 in the target of a link, and says nothing."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "link").symlink_to("caf\udce9")
+    differences, _ = compare(trees.lines(source), source, there_and_back(restic, source, tmp_path))
+    told = [f"{source}/link: the link is caf\ufffd, at the source it was caf\\xe9"]
+    assert [difference.words for difference in differences] == (told if restic.version < (0, 16) else [])
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_thing_that_is_spoilt_is_found(restic: BareRestic, tmp_path: Path, seed: int) -> None:
     source = trees.chance_tree(tmp_path / "source", seed)

@@ -57,19 +57,19 @@ class Meanwhile:
 
 
 NAMES = (
-    b"plain", b"a b", b"new\nline", b"car\rriage", b'quo"te', b"'single", b"back\\slash", b"tab\t", b"*", b"?[x]", b"$HOME",
-    b"-rf", b"\xff\xfe", b"caf\xe9", "café".encode(), "cafe\u0301".encode(), "日本".encode(), b"\xf0\x9f\x9c\xa8", b"\x01\x7f",
-    b"a", b"a.b", b"a!", b"x" * 255, b'"size":', b"\xe2\x80\xa8", b"trailing ", b".hidden", b"..dots",
+    b"plain", b"a b", b"new\nline", b"car\rriage", b'quo"te', b"'single", b"back\\slash", b"tab\t", b"*", b"?[x]",
+    b"$HOME", b"-rf", b"\xff\xfe", b"caf\xe9", "café".encode(), "cafe\u0301".encode(), "日本".encode(), b"\x01\x7f",
+    b"\xf0\x9f\x9c\xa8", b"a", b"a.b", b"a!", b"x" * 255, b'"size":', b"\xe2\x80\xa8", b"trailing ", b".hidden",
+    b"..dots",
 )  # fmt: skip
 
 
 def grow(root: Path) -> Path:
     """One of everything, below `root`."""
-    base = os.fsencode(root)
-    for number, name in enumerate(NAMES):
-        folder = os.path.join(base, b"names", name)
-        os.makedirs(folder)
-        Path(os.fsdecode(os.path.join(folder, name))).write_bytes(bytes([number]) * number)
+    for number, name in enumerate(map(os.fsdecode, NAMES)):
+        folder = root / "names" / name
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(bytes([number]) * number)
     special = root / "special"
     special.mkdir()
     _files(special)
@@ -101,11 +101,8 @@ def _files(special: Path) -> None:
 
 
 def _links(special: Path) -> None:
-    os.symlink("loop-b", special / "loop-a")
-    os.symlink("loop-a", special / "loop-b")
-    os.symlink("nowhere//./at all", special / "dangling")
-    os.symlink("..", special / "to-parent")
-    os.symlink(b"caf\xe9", os.fsencode(special / "to-latin-1"))
+    for name, target in (("loop-a", "loop-b"), ("loop-b", "loop-a"), ("dangling", "nowhere//./at all"), ("up", "..")):
+        os.symlink(target, special / name)  # noqa: PTH211 (pathlib would tidy the target up)
 
 
 def _modes_and_times(special: Path) -> None:
