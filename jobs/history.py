@@ -62,7 +62,7 @@ class BackupResult:
     files: int = 0
     bytes: int = 0
     bytes_hashed: int = 0  # read again by us, because new or changed since the manifest before
-    bytes_added: int = 0  # what restic stored anew, after deduplication and before compression
+    bytes_added: int = 0  # what restic stored anew of the source, after deduplication and before compression
     changed: tuple[str, ...] = ()  # changed while being backed up (the first hundred names)
     changed_count: int = 0
     unreadable: tuple[str, ...] = ()  # the first hundred names

@@ -130,6 +130,8 @@ def _crashed(error: BaseException) -> Outcome:
     failure = getattr(error, "failure", None)
     if isinstance(failure, Failure):
         return Outcome(state=RunState.FAILED, failure=failure)
+    if isinstance(error, KeyboardInterrupt):
+        return _failed(Failure(kind=FailureKind.CANCELLED, message="interrupted, without waiting for restic to end"))
     message = f"Tandem itself failed: {type(error).__name__}: {error}"
     return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.TOOL_FAILED, message=message))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from jobs.quantity import counted, duration, number, rate, size
@@ -18,10 +18,6 @@ class Figures:
     files_total: int | None = None
     bytes_a_second: float | None = None
     seconds_left: float | None = None
-
-    def ended(self) -> Figures:
-        """The same at a step's end, when speed and time left have no meaning any more."""
-        return replace(self, bytes_total=None, files_total=None, bytes_a_second=None, seconds_left=None)
 
 
 def figures(now: Figures, *, brief: bool = False) -> str:

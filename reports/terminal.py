@@ -210,9 +210,12 @@ class ProgressDisplay:
             self._bars.update(self._steps[step], total=now.bytes_total, completed=now.bytes_done, figures=line)
 
     def finish(self, step: str, outcome: str = "done") -> None:
-        """End a step; `outcome` is a word or a sentence ("done", "failed: vault unreachable")."""
-        reached = figures(self._last.pop(step, Figures()).ended())
-        line = f"{step}: {outcome}" + (f" ({reached})" if reached else "")
+        """End a step; `outcome` is a word or a sentence ("done", "failed: vault unreachable").
+
+        How far it was last seen is not told: only who did the work knows what it came to.
+        """
+        self._last.pop(step, None)
+        line = f"{step}: {outcome}"
         if self._bars is not None and step in self._steps:
             self._bars.remove_task(self._steps.pop(step))
             self._bars.console.print(Text(printable(line)))

@@ -88,7 +88,7 @@ def snapshots(arguments: argparse.Namespace, stop: threading.Event) -> int:
         now = tools.clock.now()
         points = [point for point in tools.ledger.points(policy=policy.name, at=now) if site in {None, point.site}]
         newest_first = sorted(points, key=lambda point: (point.time, point.site), reverse=True)
-        printing.show(arguments, listing.snapshots(newest_first, now=now, zone=settings.service.zone))
+    printing.show(arguments, listing.snapshots(newest_first, now=now, zone=settings.service.zone))
     return DONE
 
 

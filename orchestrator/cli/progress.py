@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from jobs.history import RunRecord
 from orchestrator.clock import Clock
 from reports.progress import Figures
+from reports.results import found
 from reports.terminal import ProgressDisplay
 from targets.ports import Progress, Watch, unwatched
 
@@ -31,8 +32,7 @@ class Teller:
     def ended(self, record: RunRecord) -> None:
         """The run is over."""
         if self._display is not None:
-            why = record.failure.message if record.failure else record.note
-            self._display.finish(_name(record), f"{record.state}{f': {why}' if why else ''}")
+            self._display.finish(_name(record), f"{record.state}: {found(record).text}")
 
     def watch(self, _piece: str) -> Watch:
         """A listener for one piece of the running step. All pieces of a step share its line."""

@@ -26,6 +26,7 @@ from orchestrator.work import repositories
 from orchestrator.work import restore as bring_back
 from orchestrator.work.restore import Request
 from reports import answers
+from reports.document import Document
 
 
 def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
@@ -36,12 +37,14 @@ def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
     with at_work(arguments, settings, stop) as session:
         for record in recover(session.tools, {(policy.tenant, request.vault)}):
             printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
-        if arguments.dry_run:
-            return _preview(arguments, session, request)
-        record = _run(session, request)
-        now, zone = session.tools.clock.now(), settings.service.zone
-        printing.show(arguments, answers.cycle((record,), (), now=now, zone=zone))
-    return exit_code((record,), (), stopped=stop.is_set())
+        if not arguments.dry_run:
+            record = _run(session, request)
+            document = answers.cycle((record,), (), now=session.tools.clock.now(), zone=session.zone)
+            code = exit_code((record,), (), stopped=stop.is_set())
+        else:
+            document, code = _preview(session, request), DONE
+    printing.show(arguments, document)
+    return code
 
 
 def _request(arguments: argparse.Namespace, settings: Settings, policy: Policy) -> Request:
@@ -98,7 +101,7 @@ def _run(session: Session, request: Request) -> RunRecord:
     )
 
 
-def _preview(arguments: argparse.Namespace, session: Session, request: Request) -> int:
+def _preview(session: Session, request: Request) -> Document:
     tools = session.tools
     of = repositories.existing(tools, request.policy.tenant, request.vault)
     scratch = tools.folder("scratch", new_run_id(tools.clock.now()))
@@ -106,7 +109,7 @@ def _preview(arguments: argparse.Namespace, session: Session, request: Request) 
         selection = bring_back.select(request, of, scratch, tools)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    document = answers.restore_preview(
+    return answers.restore_preview(
         selection.point,
         target=str(request.target),
         files=selection.files,
@@ -114,5 +117,3 @@ def _preview(arguments: argparse.Namespace, session: Session, request: Request) 
         in_the_way=selection.in_the_way_count,
         zone=session.zone,
     )
-    printing.show(arguments, document)
-    return DONE

@@ -46,11 +46,16 @@ class Session:
 
 
 @contextmanager
-def at_work(arguments: argparse.Namespace, settings: Settings, stop: threading.Event) -> Iterator[Session]:
-    """A session for work that leaves a run: the ledger is made when there is none. Raises LedgerError, TargetError."""
+def at_work(
+    arguments: argparse.Namespace, settings: Settings, stop: threading.Event, *, create: bool = True
+) -> Iterator[Session]:
+    """A session for work; with `create` the ledger is made when there is none. Raises LedgerError, TargetError.
+
+    Print nothing on standard output while it lasts: its progress has the terminal.
+    """
     clock = Clock()
     with (
-        Ledger.open(wiring.ledger_url(settings), create=True, now=clock.now()) as ledger,
+        Ledger.open(wiring.ledger_url(settings), create=create, now=clock.now()) as ledger,
         teller(clock, quiet=arguments.quiet) as tell,
     ):
         tools = wiring.tools(settings, ledger, stop=stop, watch=tell.watch)

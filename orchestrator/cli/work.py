@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
-from jobs.failure import DONE, INTERRUPTED, JOB_FAILED, PARTIAL
+from jobs.failure import DONE, INTERRUPTED, JOB_FAILED, PARTIAL, FailureKind
 from jobs.history import Job, RunRecord, RunState
 from jobs.plan import Plan, Skip
 from jobs.planner import CYCLE
 from jobs.planner import plan as make_plan
-from jobs.policy import Policy, SiteName
+from jobs.policy import Policy, PolicyName, SiteName
 from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.session import Session, at_work
+from orchestrator.clock import Clock
 from orchestrator.executor import execute
+from orchestrator.ledger.ledger import LedgerError
 from orchestrator.recovery import recover
+from orchestrator.settings import Settings
 from orchestrator.settings.units import parse_share
 from orchestrator.work import repositories, retention
+from orchestrator.work.tools import Tools
 from reports import answers, listing
+from reports.document import Document
 
 JOBS: Final = {
     "backup": Job.BACKUP,
@@ -30,6 +36,7 @@ JOBS: Final = {
     "test-restore": Job.RESTORE_TEST,
     "retention": Job.RETENTION,
 }
+_FINISHED: Final = tuple(state for state in RunState if state is not RunState.RUNNING)
 
 
 def run(arguments: argparse.Namespace, stop: threading.Event) -> int:
@@ -48,24 +55,50 @@ def plan(arguments: argparse.Namespace, stop: threading.Event) -> int:
     return _work(arguments, stop, CYCLE)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What the command line asks for: jobs of policies, at one site or at all, of one snapshot or the newest."""
+
+    policies: tuple[Policy, ...]
+    jobs: Sequence[Job]
+    site: SiteName | None
+    snapshot: str | None
+    begin_anew: bool
+
+    @property
+    def by_name(self) -> dict[PolicyName, Policy]:
+        """The policies by name."""
+        return {policy.name: policy for policy in self.policies}
+
+
 def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[Job]) -> int:
     settings = asked.load(arguments)
-    policies = [_as_asked(policy, arguments) for policy in asked.chosen(settings, arguments.policies)]
-    site = asked.site(settings, getattr(arguments, "site", None))
+    ask = _Asked(
+        policies=tuple(_as_asked(policy, arguments) for policy in asked.chosen(settings, arguments.policies)),
+        jobs=jobs,
+        site=asked.site(settings, getattr(arguments, "site", None)),
+        snapshot=getattr(arguments, "snapshot", None),
+        begin_anew=getattr(arguments, "begin_anew", False),
+    )
+    if arguments.dry_run:
+        printing.show(arguments, _previewed(arguments, settings, ask, stop))
+        return DONE
     with at_work(arguments, settings, stop) as session:
-        made = _planned(session, policies, jobs, site, arguments)
-        if arguments.dry_run:
-            return _preview(arguments, session, made, policies)
-        if getattr(arguments, "begin_anew", False):
-            for step in made.steps:
-                repositories.begin_anew(session.tools, step.tenant, step.vault)
-        _explain_what_was_interrupted(session, made)
-        made = _planned(session, policies, jobs, site, arguments)
-        _remember_settings(session, policies)
-        by_name = {policy.name: policy for policy in policies}
-        records = execute(made, by_name, session.tools, session.owner, session.announcements)
-        printing.show(arguments, answers.cycle(records, made.skips, now=session.tools.clock.now(), zone=session.zone))
-    return exit_code(records, made.skips, stopped=stop.is_set())
+        records, skips = _carried_out(session, ask)
+    # Only now: while the session lasts its progress has the terminal.
+    printing.show(arguments, answers.cycle(records, skips, now=session.tools.clock.now(), zone=session.zone))
+    return exit_code(records, skips, stopped=stop.is_set())
+
+
+def _carried_out(session: Session, ask: _Asked) -> tuple[tuple[RunRecord, ...], tuple[Skip, ...]]:
+    made = _planned(session.tools, ask)
+    if ask.begin_anew:
+        for step in made.steps:
+            repositories.begin_anew(session.tools, step.tenant, step.vault)
+    _explain_what_was_interrupted(session, made)
+    made = _planned(session.tools, ask)  # what recovery found out may change it
+    _remember_settings(session, ask.policies)
+    return execute(made, ask.by_name, session.tools, session.owner, session.announcements), made.skips
 
 
 def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
@@ -79,43 +112,43 @@ def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
         raise UsageError(f"--read-data: {mistake}") from mistake
 
 
-def _planned(
-    session: Session,
-    policies: Sequence[Policy],
-    jobs: Iterable[Job],
-    site: SiteName | None,
-    arguments: argparse.Namespace,
-) -> Plan:
-    ledger = session.tools.ledger
-    last = {policy.name: ledger.last(policy.name, Job.BACKUP, states=FINISHED) for policy in policies}
-    known = {name: record for name, record in last.items() if record is not None}
-    made = make_plan(policies, jobs, known, session.tools.clock.now(), site=site)
-    snapshot = getattr(arguments, "snapshot", None)
-    return replace(made, steps=tuple(replace(step, snapshot=snapshot) for step in made.steps)) if snapshot else made
+def _planned(tools: Tools, ask: _Asked) -> Plan:
+    last = {policy.name: tools.ledger.last(policy.name, Job.BACKUP, states=_FINISHED) for policy in ask.policies}
+    return _plan(ask, {name: record for name, record in last.items() if record is not None}, tools.clock.now())
 
 
-FINISHED: Final = tuple(state for state in RunState if state is not RunState.RUNNING)
+def _plan(ask: _Asked, last_backups: Mapping[PolicyName, RunRecord], now: datetime) -> Plan:
+    made = make_plan(ask.policies, ask.jobs, last_backups, now, site=ask.site)
+    return replace(made, steps=tuple(replace(step, snapshot=ask.snapshot) for step in made.steps))
 
 
-def _preview(arguments: argparse.Namespace, session: Session, made: Plan, policies: Sequence[Policy]) -> int:
-    """Print the plan that would run; for retention alone, each point with the reason why it stays or goes."""
-    by_name = {policy.name: policy for policy in policies}
-    removals = [step for step in made.steps if step.job is Job.RETENTION]
-    if not removals or len(removals) < len(made.steps):
-        printing.show(arguments, listing.plan(made, zone=session.zone))
-        return DONE
-    previews = [
+def _previewed(arguments: argparse.Namespace, settings: Settings, ask: _Asked, stop: threading.Event) -> Document:
+    """The plan that would run. It makes no ledger: without one, nothing has ever run."""
+    zone = settings.service.zone
+    try:
+        with at_work(arguments, settings, stop, create=False) as session:
+            return _preview(session, _planned(session.tools, ask), ask)
+    except LedgerError as error:
+        if error.kind is not FailureKind.LEDGER_MISSING:
+            raise
+        return listing.plan(_plan(ask, {}, Clock().now()), zone=zone)
+
+
+def _preview(session: Session, made: Plan, ask: _Asked) -> Document:
+    """The plan; of a retention alone, each point with the reason why it stays or goes."""
+    if not made.steps or ask.jobs != (Job.RETENTION,):
+        return listing.plan(made, zone=session.zone)
+    removals = [
         listing.Removal(
             tenant=step.tenant,
             policy=step.policy,
             site=step.site,
             vault=step.vault,
-            decision=retention.preview(step, by_name[step.policy], session.tools),
+            decision=retention.preview(step, ask.by_name[step.policy], session.tools),
         )
-        for step in removals
+        for step in made.steps
     ]
-    printing.show(arguments, listing.retention(previews, zone=session.zone))
-    return DONE
+    return listing.retention(removals, zone=session.zone)
 
 
 def _explain_what_was_interrupted(session: Session, made: Plan) -> None:

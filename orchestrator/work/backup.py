@@ -224,7 +224,7 @@ def _ended(running: Running, stored: tuple[Stored, Stored], footer: Footer, seen
         snapshot_time=running.snapshot_time,
         files=footer.files,
         bytes=footer.bytes,
-        bytes_added=sum(each.bytes_added for each in stored),
+        bytes_added=stored[0].bytes_added,
     )
     return Outcome(
         state=RunState.PARTIAL if partial else RunState.SUCCEEDED,

@@ -18,7 +18,7 @@ from typing import Final
 from jobs import manifest, patterns
 from jobs.policy import Paths
 
-UNKNOWN: Final = os.stat_result((0,) * 10)  # stands for the lstat of what cannot be looked at
+UNKNOWN: Final = os.stat_result((0,) * os.stat_result.n_fields)  # stands for the lstat of what cannot be looked at
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # never waits, should it now be a pipe
 
 

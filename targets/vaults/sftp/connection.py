@@ -80,7 +80,7 @@ def connect(vault: str, host: SshHost) -> SFTPClient:
 
 
 def _known_keys(host: SshHost) -> list[PKey]:
-    """The host's keys in known_hosts. A file that is not there knows nobody; a line that is no key counts for nothing."""
+    """The host's keys in known_hosts. A file that is not there knows nobody; a line without a key says nothing."""
     from paramiko import HostKeys
 
     name = host.host if host.port == _SSH_PORT else f"[{host.host}]:{host.port}"

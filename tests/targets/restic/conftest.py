@@ -67,7 +67,7 @@ class Site:
 
     def locks(self) -> list[str]:
         """What lies in the locks' folder of the primary."""
-        return os.listdir(self.primary / "locks")
+        return [lock.name for lock in (self.primary / "locks").iterdir()]
 
     def ids(self, repository: Path | None = None) -> tuple[str, ...]:
         """The ids of all snapshots."""

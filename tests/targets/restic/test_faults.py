@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from tests.targets.restic.conftest import LIMITS, Site, access, children, reques
 from tests.targets.test_host import wait_for
 
 KIND = FailureKind
-SLOW = 200_000  # bytes a second: a backup that would take minutes
+ENDLESS = 1 << 38  # bytes of a file without a single block: reading it keeps restic busy, and nothing is written
 
 
 def unwatched(_: Progress) -> None:
@@ -55,10 +54,11 @@ def once_it_moves(act: Callable[[psutil.Process], None]) -> Callable[[Progress],
     return watch
 
 
-def slow_backup(site: Site, watch: Callable[[Progress], None], *, restic: Restic | None = None) -> FailureKind:
-    write_noise(site.source / "slow", 30_000_000)
-    slow = access(site.primary, upload=SLOW)
-    return kind_of(lambda: (restic or site.restic).backup(slow, request(site.source), watch=watch, stop=site.stop))
+def long_backup(site: Site, watch: Callable[[Progress], None], *, restic: Restic | None = None) -> FailureKind:
+    with (site.source / "endless").open("wb") as file:
+        file.truncate(ENDLESS)
+    primary = access(site.primary)
+    return kind_of(lambda: (restic or site.restic).backup(primary, request(site.source), watch=watch, stop=site.stop))
 
 
 # --- the tool ------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_a_full_disk_in_a_backup_a_copy_and_a_restore(site: Site, small_disk: Pa
     small = access(Path(shutil.copytree(site.secondary, small_disk / "t")))
     backup = lambda: restic.backup(small, request(site.source), watch=unwatched, stop=stop)  # noqa: E731 (one line)
     assert kind_of(backup) is KIND.DISK_FULL
-    assert os.listdir(small_disk / "t" / "locks") == []
+    assert not any((small_disk / "t" / "locks").iterdir())
     restic.backup(primary, request(site.source), watch=unwatched, stop=stop)
     (snapshot,) = site.ids()
     copy = lambda: restic.copy(primary, small, (snapshot,), watch=unwatched, stop=stop)  # noqa: E731 (one line)
@@ -245,7 +245,7 @@ def test_a_full_disk_in_a_backup_a_copy_and_a_restore(site: Site, small_disk: Pa
 
 
 def test_a_cancelled_backup_leaves_no_lock_and_no_snapshot(site: Site) -> None:
-    assert slow_backup(site, once_it_moves(lambda _: site.stop.set())) is KIND.CANCELLED
+    assert long_backup(site, once_it_moves(lambda _: site.stop.set())) is KIND.CANCELLED
     assert site.locks() == []
     site.stop.clear()
     assert site.ids() == ()
@@ -253,19 +253,19 @@ def test_a_cancelled_backup_leaves_no_lock_and_no_snapshot(site: Site) -> None:
 
 def test_a_deadline_ends_a_backup(site: Site) -> None:
     hasty = replace(site.restic, limits=replace(LIMITS, deadline_seconds=1.5))
-    assert slow_backup(site, unwatched, restic=hasty) is KIND.DEADLINE
+    assert long_backup(site, unwatched, restic=hasty) is KIND.DEADLINE
     assert site.locks() == []
 
 
 def test_a_backup_that_stands_still_is_ended(site: Site) -> None:
     impatient = replace(site.restic, limits=replace(LIMITS, no_progress_seconds=1.5))
     freeze = once_it_moves(lambda restic: restic.send_signal(signal.SIGSTOP))
-    assert slow_backup(site, freeze, restic=impatient) is KIND.NO_PROGRESS
+    assert long_backup(site, freeze, restic=impatient) is KIND.NO_PROGRESS
     assert site.locks() == []
 
 
 def test_a_killed_backup_is_told_and_its_lock_can_be_taken_away(site: Site) -> None:
-    assert slow_backup(site, once_it_moves(lambda restic: restic.kill())) is KIND.KILLED
+    assert long_backup(site, once_it_moves(lambda restic: restic.kill())) is KIND.KILLED
     assert len(site.locks()) == 1
     site.restic.unlock(access(site.primary), stop=site.stop)
     assert site.locks() == []
@@ -306,6 +306,6 @@ def test_no_list_of_processes_shows_a_password_or_an_address(site: Site) -> None
         shown.extend([*restic.cmdline(), *(f"{name}={value}" for name, value in restic.environ().items())])
         site.stop.set()
 
-    slow_backup(site, once_it_moves(look))
+    long_backup(site, once_it_moves(look))
     assert any(word.startswith("RESTIC_PASSWORD_FILE=/dev/fd/") for word in shown)
     assert not [word for word in shown if PASSWORD in word or str(site.primary) in word]

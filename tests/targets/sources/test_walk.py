@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.policy import Paths
+from targets.errors import TargetError
 from targets.sources.walk import clean
 from tests.bare_restic import BareRestic
 from tests.targets.sources.trees import entries
@@ -48,7 +49,7 @@ def stored(restic: BareRestic, chosen: Paths, source: Path) -> set[str]:
         (("a", "a/b"), ()),
         (("a/b", "a"), ()),
         (("a", "a/b/c/deep.txt", "a/b!"), ()),
-        (("a", "a/b/c"), ("b",)[:0] or ("*.tmp",)),
+        (("a", "a/b/c"), ("*.tmp",)),
         (("a/b/c/deep.txt", "z/one"), ()),
         (("to-a",), ()),
         (("dangling", "a/b.txt"), ()),
@@ -69,8 +70,6 @@ def test_takes_in_what_restic_takes_in(
 
 def test_a_path_inside_an_excluded_folder_is_refused_not_lost(source: Path) -> None:
     """Some versions of restic store it, some do not: nobody gets to depend on that."""
-    from targets.errors import TargetError
-
     with pytest.raises(TargetError, match="exclude patterns"):
         entries(Paths(paths=(f"{source}/a", f"{source}/a/b/c"), exclude=("b",)))
 

@@ -1,0 +1,1 @@
+"""How fast Tandem is, beside the tools one would use without it. See README.md."""
