@@ -48,9 +48,7 @@ class Pair:
     @property
     def ratios(self) -> tuple[float, ...]:
         """Our time by the other's in each round, least first."""
-        return tuple(
-            sorted(ours.seconds / other.seconds for ours, other in zip(self.ours, self.other, strict=True))
-        )
+        return tuple(sorted(ours.seconds / other.seconds for ours, other in zip(self.ours, self.other, strict=True)))
 
     @property
     def ratio(self) -> float:

@@ -84,10 +84,14 @@ class Stage:
 
     def restic(self, repository: str, *words: str, source: str | None = None) -> Cost:
         """One command of bare restic, with a cache of its own; `source` is the repository that `copy` takes from."""
-        more = {} if source is None else {
-            "RESTIC_FROM_REPOSITORY": str(self.folder / "bare" / source),
-            "RESTIC_FROM_PASSWORD_FILE": str(self.folder / "tenant.key"),
-        }
+        more = (
+            {}
+            if source is None
+            else {
+                "RESTIC_FROM_REPOSITORY": str(self.folder / "bare" / source),
+                "RESTIC_FROM_PASSWORD_FILE": str(self.folder / "tenant.key"),
+            }
+        )
         environment = {
             **self.environment,
             **more,

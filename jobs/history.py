@@ -71,7 +71,10 @@ class BackupResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicateResult:
-    """What a copy brought over, and the parity of the two sites afterwards."""
+    """What a copy brought over, and the parity of the two sites afterwards.
+
+    `copied` and `already_there` count recovery points; `missing_after` and `differing` count snapshots, manifests too.
+    """
 
     kind: Literal["replicate"] = "replicate"
     copied: int = 0

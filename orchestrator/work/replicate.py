@@ -6,7 +6,7 @@ from jobs.failure import Failure, FailureKind
 from jobs.history import Outcome, ReplicateResult, RunState, Usage
 from jobs.plan import Step
 from jobs.policy import Policy
-from jobs.snapshot import Parity, parity
+from jobs.snapshot import Parity, Snapshot, parity
 from orchestrator.work import repositories
 from orchestrator.work.tools import Tools
 
@@ -36,14 +36,19 @@ def work(_run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
 
 def _outcome(before: Parity, after: Parity, step: Step, usage: Usage) -> Outcome:
     result = ReplicateResult(
-        copied=len(before.missing) - len(after.missing),
-        already_there=len(before.equal),
+        copied=_points(before.missing) - _points(after.missing),
+        already_there=_points(before.equal),
         missing_after=len(after.missing),
         differing=len(after.differing),
     )
     failure = _failure(after, step)
     state = RunState.FAILED if failure else RunState.SUCCEEDED
     return Outcome(state=state, failure=failure, result=result, usage=usage)
+
+
+def _points(snapshots: tuple[Snapshot, ...]) -> int:
+    """How many recovery points they are: a point's manifest travels with it, and is not counted."""
+    return sum(snapshot.content == "data" for snapshot in snapshots)
 
 
 def _failure(after: Parity, step: Step) -> Failure | None:

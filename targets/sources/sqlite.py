@@ -28,6 +28,7 @@ PATIENCE: Final = 30.0  # seconds to wait for a lock before the backup is given 
 _MAGIC: Final = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
 _WRITE_VERSION: Final = 18  # the header's byte that is 2 in WAL mode
 _WAL: Final = 2
+_DRAFT: Final = ".sqlite.draft"
 _PAGES: Final = 1024  # copied between two looks at `stop`
 _LOCK_WAIT: Final = 0.2  # seconds SQLite waits for a lock between two looks at `stop`
 _TRIES_AT_REST: Final = 3
@@ -53,7 +54,7 @@ def copy(database: Path, into: Path, *, stop: Stop, watch: Watch, patience: floa
     Raises TargetError: SOURCE_MISSING, SOURCE_DAMAGED, SOURCE_UNREADABLE (locked for long, no permission), DISK_FULL,
     CANCELLED.
     """
-    draft = into.with_name(f".{into.name[:200]}.draft")
+    draft = into.with_name(_DRAFT)
     with _told(database):
         into.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -148,8 +149,8 @@ def _copy(uri: str, draft: Path, patience: _Patience, watch: Watch) -> None:
         (size,) = source.execute("PRAGMA page_size").fetchone()
 
         def progress(_status: int, remaining: int, total: int) -> None:
-            patience.ask()
             watch(Progress(bytes_done=(total - remaining) * size, bytes_total=total * size, files_total=1))
+            patience.ask()
 
         source.backup(copied, pages=_PAGES, progress=progress)
 

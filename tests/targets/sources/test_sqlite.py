@@ -158,7 +158,7 @@ def test_the_copy_is_private_alone_and_replaces_the_one_before(tmp_path: Path) -
     assert into.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("name", ["a b?c#d%41&mode=rwc.db", "é\n.db", "\udcff.db", "x" * 250 + ".db"])
+@pytest.mark.parametrize("name", ["a b?c#d%41&mode=rwc.db", "é\n.db", "\udcff.db", "x" * 244 + ".db"])
 def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     database = make(tmp_path / "plain.db", "WAL").rename(tmp_path / name)
     copy(database, tmp_path / "copies" / name)
@@ -216,10 +216,6 @@ def test_a_lock_that_stays_is_told_after_a_while(tmp_path: Path) -> None:
         with pytest.raises(TargetError, match=r"locked for 0\.3 s; let that one end") as caught:
             copy(database, tmp_path / "copy.db", patience=0.3)
         assert caught.value.kind is FailureKind.SOURCE_UNREADABLE
-        timer = threading.Timer(0.3, other.interrupt)
-        timer.start()
-        other.execute("ROLLBACK")
-        timer.join()
     copy(database, tmp_path / "copy.db", patience=0.3)
 
 

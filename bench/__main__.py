@@ -1,0 +1,54 @@
+"""`make bench`: measure, print each figure beside its goal, and end with 0 whatever the figures are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from bench.answers import answers
+from bench.backup import backups, memory
+from bench.result import Result
+
+_BENCHES: Final[dict[str, Callable[[Path, Path], Iterator[Result]]]] = {
+    "answers": answers,
+    "backups": backups,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    """Run the benches that are named, or all, in a folder that is removed afterwards."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of: {', '.join(_BENCHES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single measurement there")
+    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="work there; 4 GB are needed (default: TMPDIR)")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - _BENCHES.keys():
+        parser.error(f"there is no bench {', '.join(sorted(unknown))}")
+    results: list[Result] = []
+    print(f"  {_machine()}\n")
+    with tempfile.TemporaryDirectory(prefix="tandem-bench-", dir=asked.folder) as folder:
+        for name in asked.names or _BENCHES:
+            place = Path(folder) / name
+            place.mkdir()
+            for result in _BENCHES[name](place, Path(folder) / "bytecode"):
+                print(result.line, flush=True)
+                results.append(result)
+    print(f"\n  {_machine()}")
+    if asked.json is not None:
+        asked.json.write_text(json.dumps({result.name: result.raw for result in results}, indent=1) + "\n")
+
+
+def _machine() -> str:
+    load = ", ".join(f"{figure:.1f}" for figure in os.getloadavg())
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, load {load} (over 1, 5, 15 minutes)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""One figure beside its goal, as a line for people and as a value for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from bench.measure import Cost, Pair, median
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What was measured, in words, and whether it is within its goal (None: there is no goal)."""
+
+    name: str
+    figure: str
+    detail: str
+    goal: str = ""
+    met: bool | None = None
+    raw: Mapping[str, object]
+
+    @property
+    def line(self) -> str:
+        """For a terminal."""
+        mark = {None: " ", True: "✓", False: "✗"}[self.met]
+        return f"{mark} {self.name:<46} {self.figure:<24} {self.goal:<10} {self.detail}"
+
+
+def ratio(name: str, beside: str, pair: Pair, *, goal: float | None = None) -> Result:
+    """Our time by the other's: the median of all rounds, with the least and the most."""
+    ours, other = median(pair.ours), median(pair.other)
+    detail = f"{ours.seconds:.3g} s against {other.seconds:.3g} s of {beside}; CPU {ours.cpu:.3g} s against {other.cpu:.3g} s"
+    return Result(
+        name=name,
+        figure=f"{pair.ratio:.2f}× ({pair.ratios[0]:.2f} to {pair.ratios[-1]:.2f})",
+        detail=detail,
+        goal="" if goal is None else f"≤ {goal:.2f}×",
+        met=None if goal is None else pair.ratio <= goal,
+        raw={"ratios": pair.ratios, "ours": _raw(pair.ours), "other": _raw(pair.other), "goal": goal},
+    )
+
+
+def seconds(name: str, costs: Sequence[Cost], *, goal: float | None = None) -> Result:
+    """A time by itself: the median, with the least and the most."""
+    middle = median(costs)
+    each = sorted(cost.seconds for cost in costs)
+    return Result(
+        name=name,
+        figure=f"{middle.seconds:.2f} s ({each[0]:.2f} to {each[-1]:.2f})",
+        detail=f"CPU {middle.cpu:.2f} s",
+        goal="" if goal is None else f"≤ {goal:.1f} s",
+        met=None if goal is None else middle.seconds <= goal,
+        raw={"ours": _raw(costs), "goal": goal},
+    )
+
+
+def memory(name: str, cost: Cost, *, goal: int) -> Result:
+    """The most memory that our own process held; restic's is not in it."""
+    return Result(
+        name=name,
+        figure=f"{cost.memory / 2**20:.0f} MiB",
+        detail=f"in {cost.seconds:.1f} s",
+        goal=f"≤ {goal >> 20} MiB",
+        met=cost.memory <= goal,
+        raw={"ours": _raw([cost]), "goal": goal},
+    )
+
+
+def _raw(costs: Sequence[Cost]) -> list[dict[str, float]]:
+    return [asdict(cost) for cost in costs]
