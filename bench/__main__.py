@@ -7,12 +7,13 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from bench.answers import answers
 from bench.backup import backups, memory
+from bench.measure import BrokenError
 from bench.result import Result
 
 _BENCHES: Final[dict[str, Callable[[Path, Path], Iterator[Result]]]] = {
@@ -34,15 +35,22 @@ def main() -> None:
     results: list[Result] = []
     print(f"  {_machine()}\n")
     with tempfile.TemporaryDirectory(prefix="tandem-bench-", dir=asked.folder) as folder:
-        for name in asked.names or _BENCHES:
-            place = Path(folder) / name
-            place.mkdir()
-            for result in _BENCHES[name](place, Path(folder) / "bytecode"):
+        try:
+            for result in _all(asked.names or _BENCHES, Path(folder)):
                 print(result.line, flush=True)
                 results.append(result)
+        except BrokenError as error:
+            raise SystemExit(f"the bench is broken: {error}") from error
     print(f"\n  {_machine()}")
     if asked.json is not None:
         asked.json.write_text(json.dumps({result.name: result.raw for result in results}, indent=1) + "\n")
+
+
+def _all(names: Iterable[str], folder: Path) -> Iterator[Result]:
+    for name in names:
+        place = folder / name
+        place.mkdir()
+        yield from _BENCHES[name](place, folder / "bytecode")
 
 
 def _machine() -> str:

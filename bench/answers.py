@@ -18,7 +18,7 @@ _ROUNDS: Final = 15
 
 def answers(folder: Path, bytecode: Path) -> Iterator[Result]:
     """`--help`, `status` with 10,000 runs, and `config validate` with 2,000 policies."""
-    names = {f"policy-{number:02}": folder for number in range(history.POLICIES)}
+    names = {f"policy-{number:02}": folder / "source" for number in range(history.POLICIES)}
     stage = Stage.built(folder / "answers", bytecode, names)
     nothing = python("-c", "pass")
     stage.tandem("config", "validate")  # so that Python has its byte code
@@ -28,7 +28,7 @@ def answers(folder: Path, bytecode: Path) -> Iterator[Result]:
     objectives_missed = 5
     looks = [stage.tandem("status", codes=(objectives_missed,)) for _ in range(_ROUNDS)]
     yield result.seconds("tandem status, ledger with 10,000 runs", looks, goal=0.4)
-    many = {f"policy-{number:04}": folder for number in range(POLICIES)}
+    many = {f"policy-{number:04}": folder / f"source-{number}" for number in range(POLICIES)}
     large = stage.folder / "settings.toml"
     large.write_text(settings(many))
     parse = python("-c", f"import tomllib; tomllib.load(open({str(large)!r}, 'rb'))")

@@ -1,7 +1,7 @@
 """Files to back up: as many and as large as asked for, the same on every machine and in every run.
 
-Sizes are log-normal, as on real file servers: most files are small, most bytes are in a few large ones. Half of the files
-are bytes that nobody can compress, the other half is text that shrinks by a quarter; no two have bytes in common.
+Sizes are log-normal, as on real file servers: most files are small, most bytes are in a few large ones. Half of the
+files are bytes that nobody can compress, the other half is text that shrinks by a quarter; no two share any bytes.
 """
 
 from __future__ import annotations

@@ -29,12 +29,12 @@ class Result:
 def ratio(name: str, beside: str, pair: Pair, *, goal: float | None = None) -> Result:
     """Our time by the other's: the median of all rounds, with the least and the most."""
     ours, other = median(pair.ours), median(pair.other)
-    detail = f"{ours.seconds:.3g} s against {other.seconds:.3g} s of {beside}; CPU {ours.cpu:.3g} s against {other.cpu:.3g} s"
+    times = f"{ours.seconds:.3g} s against {other.seconds:.3g} s of {beside}"
     return Result(
         name=name,
-        figure=f"{pair.ratio:.2f}× ({pair.ratios[0]:.2f} to {pair.ratios[-1]:.2f})",
-        detail=detail,
-        goal="" if goal is None else f"≤ {goal:.2f}×",
+        figure=f"{pair.ratio:.2f}x ({pair.ratios[0]:.2f} to {pair.ratios[-1]:.2f})",
+        detail=f"{times}; CPU {ours.cpu:.3g} s against {other.cpu:.3g} s",
+        goal="" if goal is None else f"≤ {goal:.2f}x",
         met=None if goal is None else pair.ratio <= goal,
         raw={"ratios": pair.ratios, "ours": _raw(pair.ours), "other": _raw(pair.other), "goal": goal},
     )

@@ -11,6 +11,7 @@ from jobs.history import Job, Outcome, Owner, RunRecord, RunState
 from jobs.plan import Plan, Step, StepKey
 from jobs.policy import Policy, PolicyName, VaultName
 from orchestrator.clock import new_run_id
+from orchestrator.ledger.ledger import Busy
 from orchestrator.work import backup, check, replicate, restore_test, retention
 from orchestrator.work.repositories import access
 from orchestrator.work.tools import Tools
@@ -52,11 +53,17 @@ def execute(
         if tools.stop.is_set():
             break
         blocker = next((done[key] for key in step.after if done[key].state not in _GOOD), None)
+        begun = intent(step, tools, owner)
         if blocker is not None:
-            done[step.key] = _blocked(step, blocker, tools, owner, tell)
-        else:
-            work = _bound(step, policies[step.policy], tools)
-            done[step.key] = attempt(intent(step, tools, owner), work, tools, tell)
+            note = f"blocked by {blocker.job} {blocker.policy} ({blocker.id}), which ended {blocker.state}"
+            done[step.key] = _blocked(replace(begun, note=note), tools, tell)
+            continue
+        try:
+            done[step.key] = attempt(begun, _bound(step, policies[step.policy], tools), tools, tell)
+        except Busy as busy:
+            if len(plan.steps) == 1:
+                raise
+            done[step.key] = _blocked(replace(begun, failure=busy.failure), tools, tell)
     return tuple(done.values())
 
 
@@ -112,10 +119,9 @@ def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell
     return ended
 
 
-def _blocked(step: Step, blocker: RunRecord, tools: Tools, owner: Owner, tell: Announcements) -> RunRecord:
-    begun = intent(step, tools, owner)
-    note = f"blocked by {blocker.job} {blocker.policy} ({blocker.id}), which ended {blocker.state}"
-    record = replace(begun, state=RunState.BLOCKED, finished_at=begun.started_at, note=note)
+def _blocked(begun: RunRecord, tools: Tools, tell: Announcements) -> RunRecord:
+    """Put on record that a step did not start, and why."""
+    record = replace(begun, state=RunState.BLOCKED, finished_at=begun.started_at)
     tools.ledger.record(record)
     tell.ended(record)
     return record

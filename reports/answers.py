@@ -23,7 +23,7 @@ _RAN = (
     Column(key="found", title="What it did"),
     Column(key="state", title="State"),
 )
-_BAD = frozenset({RunState.FAILED, RunState.BLOCKED, RunState.INTERRUPTED})
+_BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.BLOCKED)
 
 
 def cycle(records: Sequence[RunRecord], skips: Sequence[Skip], *, now: datetime, zone: tzinfo) -> Document:
@@ -54,11 +54,13 @@ def _row(run: RunRecord, now: datetime) -> tuple[Cell, ...]:
 
 
 def _headline(records: Sequence[RunRecord], skips: Sequence[Skip]) -> Cell:
-    bad = [record for record in records if record.state in _BAD]
+    bad = [(state, sum(record.state is state for record in records)) for state in _BAD]
+    bad = [(state, amount) for state, amount in bad if amount]
     partial = [record for record in records if record.state is RunState.PARTIAL]
     refused = [skip for skip in skips if skip.refused]
     if bad:
-        return Cell(text=f"{len(bad)} of {len(records)} failed", value="failed", severity=Severity.BAD, badge=True)
+        text = f"of {len(records)}: " + ", ".join(f"{amount} {state}" for state, amount in bad)
+        return Cell(text=text, value="failed", severity=Severity.BAD, badge=True)
     if refused:
         return Cell(text=f"{len(refused)} refused", value="refused", severity=Severity.BAD, badge=True)
     if partial:

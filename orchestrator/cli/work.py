@@ -36,7 +36,8 @@ JOBS: Final = {
     "test-restore": Job.RESTORE_TEST,
     "retention": Job.RETENTION,
 }
-_FINISHED: Final = tuple(state for state in RunState if state is not RunState.RUNNING)
+# How an attempt can have ended: what was blocked or skipped was none.
+_FINISHED: Final = (RunState.SUCCEEDED, RunState.PARTIAL, RunState.FAILED, RunState.INTERRUPTED)
 
 
 def run(arguments: argparse.Namespace, stop: threading.Event) -> int:
