@@ -12,8 +12,7 @@ from jobs.plan import Plan, Step, StepKey
 from jobs.policy import Policy, PolicyName, VaultName
 from orchestrator.clock import new_run_id
 from orchestrator.ledger.ledger import Busy
-from orchestrator.work import backup, check, replicate, restore_test, retention
-from orchestrator.work.repositories import access
+from orchestrator.work import backup, check, replicate, repositories, restore_test, retention
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 
@@ -29,8 +28,16 @@ WORK: Final[Mapping[Job, Work]] = {
 }
 
 _GOOD: Final = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
-# After these, restic had no chance to remove its lock; the lock's process is known dead, because it was our child.
-_LEAVES_A_LOCK: Final = frozenset({FailureKind.KILLED, FailureKind.DEADLINE, FailureKind.NO_PROGRESS})
+# After these, restic may have had no chance to remove its lock; whose process is dead, because it was our child.
+_MAY_LEAVE_A_LOCK: Final = frozenset(
+    {
+        FailureKind.CANCELLED,
+        FailureKind.DEADLINE,
+        FailureKind.DISK_FULL,
+        FailureKind.KILLED,
+        FailureKind.NO_PROGRESS,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,12 +103,15 @@ def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell
     tools.ledger.claim(begun)
     tell.begins(begun)
     try:
-        outcome = work(begun.id)
+        with tools.own_files():
+            outcome = work(begun.id)
     except TargetError as error:
         outcome = _failed(error.failure)
-        _take_back_the_lock(error.failure, begun, tools)
+        _take_back_the_lock(outcome, begun, tools)
     except BaseException as error:
-        tools.ledger.finish(begun.id, begun.owner, _crashed(error), tools.clock.now())
+        outcome = _crashed(error)
+        tools.ledger.finish(begun.id, begun.owner, outcome, tools.clock.now())
+        _take_back_the_lock(outcome, begun, tools)
         raise
     now = tools.clock.now()
     outcome = replace(outcome, note=outcome.note or begun.note)
@@ -142,11 +152,11 @@ def _crashed(error: BaseException) -> Outcome:
     return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.TOOL_FAILED, message=message))
 
 
-def _take_back_the_lock(failure: Failure, record: RunRecord, tools: Tools) -> None:
+def _take_back_the_lock(outcome: Outcome, record: RunRecord, tools: Tools) -> None:
     """Where our restic was killed its lock is stale, and would block the next check or prune for good."""
-    if failure.kind in _LEAVES_A_LOCK:
+    if outcome.failure is not None and outcome.failure.kind in _MAY_LEAVE_A_LOCK:
         for vault in filter(None, (record.vault, record.source_vault)):
             try:
-                tools.engine.unlock(access(tools, record.tenant, VaultName(vault)), stop=tools.stop)
+                repositories.unlock(tools, record.tenant, VaultName(vault))
             except TargetError:
                 return  # the vault is away: recovery and restic's own 30 minutes remain

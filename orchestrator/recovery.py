@@ -11,12 +11,17 @@ from typing import Final
 from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Job, Outcome, RunRecord, RunState
 from jobs.policy import TenantName, VaultName
-from orchestrator.work import repositories
+from jobs.snapshot import Snapshot
+from orchestrator.work import backup, points, repositories
 from orchestrator.work.restore import staging
 from orchestrator.work.tools import Tools
+from targets.errors import TargetError
 from targets.host import is_alive
+from targets.ports import unwatched
 
 Repository = tuple[TenantName, VaultName]
+
+_NOTE: Final = "Tandem died, but the repository holds this run's snapshot"
 
 # Folders below the workdir in which a run keeps things of its own, each under the run's id.
 _OWN_FOLDERS: Final = ("scratch", "staging", "manifests")
@@ -45,12 +50,19 @@ def recover(tools: Tools, touching: Iterable[Repository]) -> tuple[RunRecord, ..
 
 def _resolve(record: RunRecord, tools: Tools) -> RunRecord:
     there = [repository for repository in sorted(repositories_of(record)) if _was_ever_made(repository, tools)]
-    outcome = _what_became_of(record, tools) if there else _interrupted("it had not yet made its repository")
-    for tenant, vault in there:
-        tools.engine.unlock(repositories.existing(tools, tenant, vault), stop=tools.stop)
-    _remove_leftovers(record, tools)
+    for repository in there:
+        repositories.existing(tools, *repository)  # no other repository's locks are ever touched
+        repositories.unlock(tools, *repository)
+    found = _found(record, tools) if there and record.job is Job.BACKUP else ()
+    try:
+        outcome = _what_became_of(record, found, tools) if there else _interrupted("it had not yet made its repository")
+    finally:
+        _remove_leftovers(record, tools)
     now = tools.clock.now()
     tools.ledger.resolve(record.id, outcome, now)
+    if outcome.state is not RunState.INTERRUPTED:
+        place = (record.tenant, record.site, record.vault)
+        repositories.note_points(tools, place, record.policy, found, whole_listing=False)
     return replace(
         record, state=outcome.state, finished_at=now, failure=outcome.failure, note=outcome.note, result=outcome.result
     )
@@ -60,24 +72,59 @@ def _was_ever_made(repository: Repository, tools: Tools) -> bool:
     return tools.ledger.repository(*repository) is not None or repositories.is_there(tools, *repository)
 
 
-def _what_became_of(record: RunRecord, tools: Tools) -> Outcome:
+def _found(record: RunRecord, tools: Tools) -> tuple[Snapshot, ...]:
+    of = repositories.access(tools, record.tenant, record.vault)
+    return tools.engine.snapshots(of, tags=("tandem", f"run={record.id}"), stop=tools.stop)
+
+
+def _what_became_of(record: RunRecord, found: tuple[Snapshot, ...], tools: Tools) -> Outcome:
     """Only a backup can have finished without our knowing: its snapshots are its lasting effect, and bear its tag."""
     if record.job is not Job.BACKUP:
         return _interrupted(f"the next {record.job} does what it left undone")
-    of = repositories.existing(tools, record.tenant, record.vault)
-    found = tools.engine.snapshots(of, tags=("tandem", f"run={record.id}"), stop=tools.stop)
     contents = {snapshot.content: snapshot for snapshot in found}
     data, manifest = contents.get("data"), contents.get("manifest")
-    if data is None:
-        return _interrupted("it left no snapshot")
-    place = (record.tenant, record.site, record.vault)
-    repositories.note_points(tools, place, record.policy, found, whole_listing=False)
-    result = BackupResult(snapshot=data.id, manifest_snapshot=manifest.id if manifest else "", snapshot_time=data.time)
-    note = "Tandem died, but the repository holds this run's snapshot"
-    if manifest is not None:
-        return Outcome(state=RunState.SUCCEEDED, note=note, result=result)
+    proof = _proof(record, data, found, tools)
+    if data is not None and manifest is not None and proof is not None:
+        return replace(backup.told_by_manifest(data, manifest, proof), note=_NOTE)
+    half = tuple(snapshot.id for snapshot in found if _may_be_half(snapshot))
+    removed = _removed(record, half, tools)
+    if data is None or data.id in half:
+        return _interrupted(removed if half else "it left no snapshot")
     failure = Failure(kind=FailureKind.MANIFEST_MISSING, message="Tandem died after the snapshot, before its manifest")
-    return Outcome(state=RunState.PARTIAL, failure=failure, note=note, result=result)
+    result = BackupResult(snapshot=data.id, snapshot_time=data.time)
+    return Outcome(state=RunState.PARTIAL, failure=failure, note=_NOTE, result=result)
+
+
+def _proof(
+    record: RunRecord, data: Snapshot | None, found: tuple[Snapshot, ...], tools: Tools
+) -> points.Manifest | None:
+    """The run's manifest, in the run's scratch; None where there is none, or only half of one."""
+    if data is None:
+        return None
+    of = repositories.access(tools, record.tenant, record.vault)
+    try:
+        return points.fetch_manifest(tools, of, data, found, tools.folder("scratch", record.id) / "manifest")
+    except TargetError as error:
+        if error.kind not in {FailureKind.MANIFEST_MISSING, FailureKind.REPOSITORY_DAMAGED}:
+            raise
+        return None
+
+
+def _may_be_half(snapshot: Snapshot) -> bool:
+    """A stream (one file at the root) that was not proven: Tandem's death may have looked to restic like its end."""
+    return len(snapshot.paths) == 1 and snapshot.paths[0].count("/") == 1
+
+
+def _removed(record: RunRecord, half: tuple[str, ...], tools: Tools) -> str:
+    """Remove what may be half a stream, so that nobody restores it; say what became of it."""
+    of = repositories.access(tools, record.tenant, record.vault)
+    try:
+        tools.engine.forget(of, half, prune=False, watch=unwatched, stop=tools.stop)
+    except TargetError as error:
+        if error.kind is not FailureKind.NOT_REMOVED:
+            raise
+        return f"it left half a stream as snapshot {half[0][:8]}, which the vault does not let go: do not restore it"
+    return "it left half a stream as a snapshot, which was removed"
 
 
 def _interrupted(why: str) -> Outcome:

@@ -1,4 +1,7 @@
-"""The composition root: settings in, concrete adapters out. Nobody else knows which class serves which kind."""
+"""The composition root: settings in, concrete adapters out. Nobody else knows which class serves which kind.
+
+Adapters are imported where they are made: `tandem status` needs an address from here, and no restic.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from jobs.policy import TenantName, VaultName
 from orchestrator.clock import Clock
@@ -20,17 +23,21 @@ from orchestrator.settings import (
     VaultSettings,
 )
 from orchestrator.settings.secrets import SecretRef, require_private, resolve, resolve_pair
-from orchestrator.work.tools import Tools
-from targets.ports import Stop, Vault, Watch
-from targets.process import Limits, capture
-from targets.restic.engine import Restic
 from targets.secret import Secret
+
+if TYPE_CHECKING:
+    from orchestrator.work.tools import Tools
+    from targets.ports import Stop, Vault, Watch
 
 _SECRET_COMMAND_TIMEOUT: Final = 60.0  # seconds: long enough for a person to unlock a password store
 
 
 def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[str], Watch]) -> Tools:
     """Everything one command needs to work. Raises TargetError when restic is missing or too old."""
+    from orchestrator.work.tools import Tools
+    from targets.process import Limits
+    from targets.restic.engine import Restic
+
     workdir = settings.service.workdir
     cache = workdir / "cache"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
@@ -63,6 +70,8 @@ def _secret(reference: SecretRef, name: str) -> Secret:
 
 
 def _output_of(command: tuple[str, ...]) -> str:
+    from targets.process import capture
+
     done = capture(command, environment=dict(os.environ), timeout=_SECRET_COMMAND_TIMEOUT)
     return done.stdout.decode()
 
@@ -88,7 +97,7 @@ class _Passwords:
         return self._known[tenant]
 
 
-class _Vaults(Mapping[VaultName, Vault]):
+class _Vaults(Mapping[VaultName, "Vault"]):
     """The vaults by name, each made on first use: one that a command does not touch cannot fail it."""
 
     def __init__(self, settings: Settings) -> None:

@@ -1,4 +1,7 @@
-"""Documents and progress in a terminal, or in a log. The only module that knows rich; nothing is read as markup."""
+"""Documents and progress in a terminal, or in a log. The only module that knows rich; nothing is read as markup.
+
+rich takes 50 ms: a log never pays for bars, and a job does not wait for what only its end needs.
+"""
 
 from __future__ import annotations
 

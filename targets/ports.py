@@ -232,8 +232,11 @@ class BackupEngine(Protocol):
         """Copy snapshots by id; those already there are left alone."""
         ...
 
-    def check(self, of: Access, *, read_data: str, watch: Watch, stop: Stop) -> Checked:
-        """restic's check; `read_data` is "none", "100%", "10%", "1/4" or a size such as "500M"."""
+    def check(self, of: Access, *, read_data: str, scratch: Path | None = None, watch: Watch, stop: Stop) -> Checked:
+        """restic's check; `read_data` is "none", "100%", "10%", "1/4" or a size such as "500M".
+
+        `scratch` is where it keeps a cache of its own, which a killed restic leaves behind.
+        """
         ...
 
     def restore(

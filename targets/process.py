@@ -163,6 +163,9 @@ def supervise(
         raise _not_started(request, error) from error
     try:
         yield supervisor
+    except KeyboardInterrupt:  # a person who does not want to wait any longer
+        supervisor.kill()
+        raise
     finally:
         supervisor.close()
 

@@ -173,6 +173,12 @@ class Supervisor:
             ),
         )
 
+    def kill(self) -> None:
+        """End the child and its whole group at once, without the grace that lets it tidy up."""
+        if self._child.returncode is None:
+            self._interrupt(Ending.CANCELLED)
+            self._signal(signal.SIGKILL)
+
     def close(self) -> None:
         """End the child if it still runs, and give everything back."""
         try:

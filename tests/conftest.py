@@ -1,4 +1,4 @@
-"""What every test may rely on: real restic, a home of its own, no credentials of the person who runs it, a zone that is not UTC."""
+"""What every test may rely on: real restic, a home and a zone of its own, and nothing of the person who runs it."""
 
 from __future__ import annotations
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from targets.feed import Feed
-from targets.process import Never, ProcessRequest, deaf
-from targets.supervisor import Limits
+from targets.process import Never, ProcessRequest
+from targets.supervisor import Heard, Limits
+
+_PATIENCE: Final = 30.0  # seconds until the first payment
 
 
 class OfficeClosedError(Exception):
@@ -19,7 +23,7 @@ class OfficeClosedError(Exception):
 
 @contextmanager
 def at_work(database: Path) -> Iterator[None]:
-    """The database is written to until this is left, also by a crash: the writer ends with its standard input.
+    """The database is being written to from here until this is left, also by a crash: the writer ends with its input.
 
     Raises OfficeClosedError when the writer did not last.
     """
@@ -27,8 +31,15 @@ def at_work(database: Path) -> Iterator[None]:
         argv=(sys.executable, "-m", "orchestrator.demo.writer", str(database)),
         environment={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    writer = Feed(request, limits=Limits(grace_seconds=5.0), stop=Never(), on_line=deaf)
+    begun = threading.Event()
+
+    def hear(_: bytes) -> Heard:
+        begun.set()
+        return Heard.NOTHING
+
+    writer = Feed(request, limits=Limits(grace_seconds=5.0), stop=Never(), on_line=hear, on_error=hear)
     try:
+        begun.wait(_PATIENCE)
         yield
     except BaseException:
         writer.abort()

@@ -1,6 +1,7 @@
 """The pensions office at work, as a process of its own: `python -m orchestrator.demo.writer DATABASE`.
 
-It pays until its standard input ends. The parent holds the other end, so that it ends also when the parent is killed.
+It says one line when the first payment is made, and pays until its standard input ends. The parent holds the other
+end, so that it ends also when the parent is killed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ def main(path: str) -> None:
     """Write to the database until nobody holds standard input any more."""
     chance = random.Random(path)
     with closing(sqlite3.connect(path, timeout=_PATIENCE)) as database:
+        pensions.pay(database, chance)
+        sys.stdout.write("open\n")
+        sys.stdout.flush()
         while not select.select([sys.stdin], [], [], _PAUSE)[0]:
             pensions.pay(database, chance)
 

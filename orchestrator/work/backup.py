@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,8 +26,9 @@ from jobs.history import BackupResult, Outcome, RecoveryPoint, RunState, Usage
 from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, decode, encode, shown, split
 from jobs.plan import Step
 from jobs.policy import Command, Paths, Policy, Sqlite
-from jobs.snapshot import Content, manifest_name, tags
+from jobs.snapshot import Content, Snapshot, manifest_name, tags
 from orchestrator.work import repositories
+from orchestrator.work.points import Manifest
 from orchestrator.work.tools import Tools
 from targets.ports import Access, BackupRequest, Progress, StdinBackup, Stop, Stored
 from targets.sources import command, sqlite, tree
@@ -226,12 +228,31 @@ def _ended(running: Running, stored: tuple[Stored, Stored], footer: Footer, seen
         bytes=footer.bytes,
         bytes_added=stored[0].bytes_added,
     )
-    return Outcome(
-        state=RunState.PARTIAL if partial else RunState.SUCCEEDED,
-        failure=_unreadable(result) if partial else None,
-        result=result,
-        usage=_sum(stored[0].usage, stored[1].usage),
+    return replace(_outcome(result), usage=_sum(stored[0].usage, stored[1].usage))
+
+
+def told_by_manifest(data: Snapshot, manifest: Snapshot, proof: Manifest) -> Outcome:
+    """How a backup had ended whose Tandem died before it could say so; its manifest tells."""
+    marked = _Marked()
+    deque(marked.passing(proof.lines()), maxlen=0)
+    result = BackupResult(
+        snapshot=data.id,
+        manifest_snapshot=manifest.id,
+        snapshot_time=data.time,
+        files=proof.footer.files,
+        bytes=proof.footer.bytes,
+        changed=_first(tuple(marked.changed)),
+        changed_count=marked.changed_count,
+        unreadable=_first(tuple(marked.unreadable)),
+        unreadable_count=marked.unreadable_count,
     )
+    return _outcome(result)
+
+
+def _outcome(result: BackupResult) -> Outcome:
+    if result.unreadable_count:
+        return Outcome(state=RunState.PARTIAL, failure=_unreadable(result), result=result)
+    return Outcome(state=RunState.SUCCEEDED, result=result)
 
 
 def _unreadable(result: BackupResult) -> Failure:

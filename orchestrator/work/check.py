@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from jobs.failure import Failure, FailureKind
 from jobs.history import CheckResult, Outcome, RunState
 from jobs.plan import Step
@@ -10,10 +12,14 @@ from orchestrator.work import repositories
 from orchestrator.work.tools import Tools
 
 
-def work(_run: str, step: Step, _policy: Policy, tools: Tools) -> Outcome:
+def work(run: str, step: Step, _policy: Policy, tools: Tools) -> Outcome:
     """Check the repository of `step`, reading the share of its data that the step says."""
     of = repositories.existing(tools, step.tenant, step.vault)
-    found = tools.engine.check(of, read_data=step.read_data, watch=tools.watch("check"), stop=tools.stop)
+    scratch, watch = tools.folder("scratch", run), tools.watch("check")
+    try:
+        found = tools.engine.check(of, read_data=step.read_data, scratch=scratch, watch=watch, stop=tools.stop)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     result = CheckResult(read_data=step.read_data, errors=found.errors, findings=found.findings)
     if not found.errors:
         return Outcome(state=RunState.SUCCEEDED, result=result, usage=found.usage)

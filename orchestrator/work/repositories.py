@@ -15,6 +15,7 @@ from orchestrator.ledger.ledger import KnownRepository
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 from targets.ports import Access, FileKind, FileRef, Store
+from targets.process import Never
 
 Place = tuple[TenantName, SiteName, VaultName]
 _CONFIG = FileRef(FileKind.CONFIG, "config")
@@ -90,6 +91,14 @@ def opened_store(tools: Tools, tenant: TenantName, vault: VaultName) -> Iterator
         store.close()
 
 
+def unlock(tools: Tools, tenant: TenantName, vault: VaultName) -> None:
+    """Remove the locks that dead processes of this host left, where there are locks; also for a run that is to stop."""
+    with opened_store(tools, tenant, vault) as store:
+        is_locked = any(True for _ in store.files(FileKind.LOCKS))
+    if is_locked:
+        tools.engine.unlock(access(tools, tenant, vault), stop=Never())
+
+
 def confirm(tools: Tools, tenant: TenantName, vault: VaultName, snapshots: Iterable[str]) -> tuple[str, ...]:
     """The full ids of snapshots restic says it made, looked up among the vault's own files. Exit 0 is not believed.
 
@@ -163,6 +172,6 @@ def note_points(
 
 
 def _is_complete(tools: Tools, run: str | None) -> bool:
-    """False where the backup is known to have been partial; a run that the ledger has lost counts as complete."""
+    """False where the backup is known not to have succeeded; a run that the ledger has lost counts as complete."""
     record = tools.ledger.run(run) if run else None
-    return record is None or record.state is not RunState.PARTIAL
+    return record is None or record.state in {RunState.RUNNING, RunState.SUCCEEDED}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import tzinfo
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
+from typing import Final
 
+from jobs.failure import FailureKind
 from jobs.policy import TenantName, VaultName
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
+from targets.errors import TargetError
 from targets.ports import BackupEngine, Stop, Vault, Watch
 from targets.secret import Secret
+
+_FULL: Final = frozenset((ENOSPC, EDQUOT))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +35,17 @@ class Tools:
     workdir: Path
     zone: tzinfo
     host: str
+
+    @contextmanager
+    def own_files(self) -> Iterator[None]:
+        """Around work that writes scratch of our own: a full disk below the workdir becomes a TargetError DISK_FULL."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            message = f"{error.strerror}, where Tandem keeps what it is working on"
+            raise TargetError("write below", str(self.workdir), FailureKind.DISK_FULL, message) from error
 
     def folder(self, *names: str) -> Path:
         """A folder below the workdir, made private to this user."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -101,9 +101,12 @@ class Restic:
             raise call.error(found.kind, found.words)
         return ended.usage
 
-    def check(self, of: Access, *, read_data: str, watch: Watch, stop: Stop) -> Checked:
-        """restic's check; `read_data` is "none", "100%", "10%", "1/4" or a size such as "500M"."""
-        call = self._call(argv.check(read_data), of)
+    def check(self, of: Access, *, read_data: str, scratch: Path | None = None, watch: Watch, stop: Stop) -> Checked:
+        """restic's check; `read_data` is "none", "100%", "10%", "1/4" or a size such as "500M".
+
+        `scratch` is where it keeps a cache of its own, which a killed restic leaves behind.
+        """
+        call = replace(self, cache=scratch or self.cache)._call(argv.check(read_data), of)
         listening = Listening(watch)
         ended = call.run(listening, stop, sampled=True)
         verdict = call.judge(ended)

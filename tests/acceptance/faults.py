@@ -8,16 +8,15 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from jobs.history import RunRecord
+from jobs.history import RecoveryPoint, RunRecord
 from orchestrator.ledger.ledger import Ledger
 from tests.acceptance.operator import Ended, Operator, until
 
@@ -51,10 +50,16 @@ def settle(operator: Operator) -> Operator:
     return operator
 
 
-def runs(operator: Operator) -> tuple[RunRecord, ...]:
+def runs(operator: Operator, file: str = "tandem.db") -> tuple[RunRecord, ...]:
     """What is on record, newest first."""
-    with Ledger.open(f"sqlite:///{operator.folder / 'tandem.db'}", create=False, now=NOW) as ledger:
+    with Ledger.open(f"sqlite:///{operator.folder / file}", create=False, now=NOW) as ledger:
         return ledger.runs()
+
+
+def points(operator: Operator, vault: str) -> tuple[RecoveryPoint, ...]:
+    """The recovery points that are on record for a vault, oldest first."""
+    with Ledger.open(f"sqlite:///{operator.folder / 'tandem.db'}", create=False, now=NOW) as ledger:
+        return ledger.points(vault=vault)
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -65,10 +70,9 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-def restics(process: subprocess.Popen[str], verb: str) -> list[psutil.Process]:
-    """The restic processes of a running command that do `verb`, oldest first."""
-    found = [child for child in family(process) if verb in _words(child) and "setpriv" not in _words(child)]
-    return sorted(found, key=lambda child: child.pid)
+def restics(process: subprocess.Popen[str], word: str) -> list[psutil.Process]:
+    """The restic processes of a running command that have `word` among their arguments."""
+    return [child for child in family(process) if word in _words(child) and "setpriv" not in _words(child)]
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -86,7 +90,7 @@ def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """kill -9, and see that no restic outlives it for long. A source's own children are not told; they are ended here."""
+    """kill -9, and see that no restic outlives it for long. A source's own children are not told, and ended here."""
     children = family(process)
     engines = [child for child in children if "restic" in child.name()]
     process.kill()
@@ -99,9 +103,10 @@ def kill(process: subprocess.Popen[str]) -> None:
     assert not alive, f"outlived a killed Tandem: {alive}"
 
 
-def kill_restic(process: subprocess.Popen[str], verb: str) -> None:
-    """kill -9 of the restic that does `verb` for a running command."""
-    os.kill(restics(process, verb)[0].pid, signal.SIGKILL)
+def kill_restic(process: subprocess.Popen[str], word: str) -> None:
+    """kill -9 of the one restic of a running command that has `word` among its arguments."""
+    (engine,) = restics(process, word)
+    os.kill(engine.pid, signal.SIGKILL)
 
 
 def leftovers(operator: Operator, *places: Path) -> list[Path]:
@@ -201,4 +206,3 @@ def fill(place: Path, *, leave: int = 0) -> Path:
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
     return ballast
-

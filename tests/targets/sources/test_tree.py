@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import manifest
 from jobs.failure import FailureKind
 from jobs.manifest import Entry, ManifestError, Reader, decode, encode, order
 from jobs.policy import Paths
@@ -373,6 +374,15 @@ def test_a_change_in_the_clock_tick_before_the_start_is_marked(tmp_path: Path) -
     just_after = file.stat().st_ctime_ns + tree.CLOCK_SLACK_NS // 2
     assert swept(lines(file), just_after)[str(file)].changed
     assert not swept(lines(file), file.stat().st_ctime_ns + tree.COARSE_SLACK_NS + 1)[str(file)].changed
+
+
+def test_what_could_not_be_read_stays_so_whatever_happened_since(tmp_path: Path) -> None:
+    """It makes the backup partial, which a file that went away does not."""
+    (tmp_path / "file").touch()
+    unreadable = manifest.line(lines(tmp_path)[1].split(b',"sha256"')[0], marks=manifest.UNREADABLE)
+    assert list(tree.sweep([unreadable], started_ns=0, stop=NEVER)) == [unreadable]
+    (tmp_path / "file").unlink()
+    assert list(tree.sweep([unreadable], started_ns=0, stop=NEVER)) == [unreadable]
 
 
 def test_hashes_that_are_not_marked_are_those_of_bytes_nobody_touched(tmp_path: Path) -> None:
