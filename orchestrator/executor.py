@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from jobs import claim
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, Outcome, Owner, RunRecord, RunState
 from jobs.plan import Plan, Step, StepKey
-from jobs.policy import Policy, PolicyName, VaultName
+from jobs.policy import Policy, PolicyName
 from orchestrator.clock import new_run_id
 from orchestrator.ledger.ledger import Busy
 from orchestrator.work import backup, check, replicate, repositories, restore_test, retention
@@ -36,6 +38,7 @@ _MAY_LEAVE_A_LOCK: Final = frozenset(
         FailureKind.DISK_FULL,
         FailureKind.KILLED,
         FailureKind.NO_PROGRESS,
+        FailureKind.SOURCE_COMMAND_FAILED,
     }
 )
 
@@ -104,7 +107,7 @@ def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell
     tell.begins(begun)
     try:
         with tools.own_files():
-            outcome = work(begun.id)
+            outcome = _despite_the_dead(begun, work, tools)
     except TargetError as error:
         outcome = _failed(error.failure)
         _take_back_the_lock(outcome, begun, tools)
@@ -152,11 +155,30 @@ def _crashed(error: BaseException) -> Outcome:
     return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.TOOL_FAILED, message=message))
 
 
+def _despite_the_dead(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools) -> Outcome:
+    """Do the work; where a lock refuses it, once more without dead processes' locks, if no other run is known there.
+
+    A line that was cut in the middle of a run, for one, leaves a lock that nobody could remove.
+    """
+    try:
+        return work(begun.id)
+    except TargetError as error:
+        others = (run for run in tools.ledger.open_runs() if run.id != begun.id)
+        if error.kind is not FailureKind.REPOSITORY_LOCKED or any(
+            claim.repositories(other) & claim.repositories(begun) for other in others
+        ):
+            raise
+        _unlock(begun, tools)
+        return work(begun.id)
+
+
 def _take_back_the_lock(outcome: Outcome, record: RunRecord, tools: Tools) -> None:
-    """Where our restic was killed its lock is stale, and would block the next check or prune for good."""
+    """Where our restic was killed its lock is stale, and would block the next check or prune."""
     if outcome.failure is not None and outcome.failure.kind in _MAY_LEAVE_A_LOCK:
-        for vault in filter(None, (record.vault, record.source_vault)):
-            try:
-                repositories.unlock(tools, record.tenant, VaultName(vault))
-            except TargetError:
-                return  # the vault is away: recovery and restic's own 30 minutes remain
+        with suppress(TargetError):  # the vault is away: whoever is refused by the lock removes it
+            _unlock(record, tools)
+
+
+def _unlock(record: RunRecord, tools: Tools) -> None:
+    for tenant, vault in sorted(claim.repositories(record)):
+        repositories.unlock(tools, tenant, vault)

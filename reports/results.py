@@ -55,6 +55,7 @@ def _backup(result: BackupResult) -> _Said:
         "files": result.files,
         "bytes": result.bytes,
         "bytes_added": result.bytes_added,
+        "bytes_hashed": result.bytes_hashed,
         "changed": result.changed_count,
         "unreadable": result.unreadable_count,
     }

@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from jobs import period
 from jobs.failure import DONE, OBJECTIVE_MISSED
-from jobs.history import RunRecord
+from jobs.history import Job, RunRecord
 from jobs.integrity import assess
+from jobs.period import Period
+from jobs.policy import Policy
 from orchestrator import wiring
 from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, policy_told
 from reports import listing
 
 
@@ -110,6 +112,7 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         until = asked_for.as_of(now)
         records = ledger.runs(until=until)
         points = ledger.points(at=until)
+        policies = settings.policies if until == now else _as_they_stood(ledger, settings, asked_for, records)
     cover = Cover(
         operator=service.name,
         period=asked_for,
@@ -122,10 +125,22 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         sites={name: each.title for name, each in settings.sites.items()},
         tenant=asked.tenant(settings, arguments.tenant),
     )
-    document = integrity(cover, settings.policies, records, points)
+    document = integrity(cover, policies, records, points)
     form = "json" if arguments.json and arguments.format == "text" else arguments.format
     if form == "text" and arguments.output is None:
         printing.show(arguments, document)
     else:
         printing.write(printing.rendered(document, form), arguments.output)
     return DONE
+
+
+def _as_they_stood(ledger: Ledger, settings: Settings, over: Period, runs: Iterable[RunRecord]) -> tuple[Policy, ...]:
+    """The policies of a period that is over, as their last run in it knew them: a later edit changes no past figure.
+
+    One that had not run by then was not there yet; one that did not run in it and is gone from the settings was gone.
+    """
+    ran = [run for run in sorted(runs, key=_age) if run.job is not Job.RESTORE]
+    told = {each: ledger.settings_text(each) for each in {run.settings_hash for run in ran}}
+    today = {policy.name for policy in settings.policies}
+    last = {run.policy: told[run.settings_hash] for run in ran if run.policy in today or run.started_at in over}
+    return tuple(policy_told(text) for text in last.values() if text is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -98,7 +98,7 @@ def _carried_out(session: Session, ask: _Asked) -> tuple[tuple[RunRecord, ...], 
             repositories.begin_anew(session.tools, step.tenant, step.vault)
     _explain_what_was_interrupted(session, made)
     made = _planned(session.tools, ask)  # what recovery found out may change it
-    _remember_settings(session, ask.policies)
+    _remember_settings(session, ask.by_name)
     return execute(made, ask.by_name, session.tools, session.owner, session.announcements), made.skips
 
 
@@ -158,20 +158,26 @@ def _explain_what_was_interrupted(session: Session, made: Plan) -> None:
         printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
 
 
-def _remember_settings(session: Session, policies: Sequence[Policy]) -> None:
-    """Keep the text behind each hash, so that a past figure can name the rule under which it came to be."""
+def _remember_settings(session: Session, names: Collection[PolicyName]) -> None:
+    """Keep the text behind each hash, so that a past figure can name the rule under which it came to be.
+
+    It is what the settings say: what one command line asked for is no rule.
+    """
     now = session.tools.clock.now()
-    for policy in policies:
+    for policy in (each for each in session.settings.policies if each.name in names):
         session.tools.ledger.remember_settings(policy.settings_hash, session.effective(policy), now)
 
 
 def exit_code(records: Sequence[RunRecord], skips: Iterable[Skip], *, stopped: bool) -> int:
-    """The worst of what happened: interrupted, then a failure's own code, then a refusal, then partial, then done."""
+    """The worst of what happened: interrupted, then a failure's own code, then a refusal, then partial, then done.
+
+    What was blocked by another step of the same plan adds no code of its own: the other step tells it.
+    """
     if stopped or any(record.state is RunState.INTERRUPTED for record in records):
         return INTERRUPTED
     failures = [record for record in records if record.state in {RunState.FAILED, RunState.BLOCKED}]
-    codes = {record.failure.exit_code if record.failure else JOB_FAILED for record in failures}
-    if codes:
+    if failures:
+        codes = {record.failure.exit_code for record in failures if record.failure}
         return codes.pop() if len(codes) == 1 else JOB_FAILED
     if any(skip.refused for skip in skips):
         return JOB_FAILED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.settings.effective import Row, show
-from orchestrator.settings.fingerprint import effective_policy_json
+from orchestrator.settings.fingerprint import effective_policy_json, policy_told
 from orchestrator.settings.load import load
 from orchestrator.settings.mistakes import Mistake, SettingsError
 from orchestrator.settings.schema import schema
@@ -38,6 +38,7 @@ __all__ = [
     "effective_policy_json",
     "generate",
     "load",
+    "policy_told",
     "schema",
     "show",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
+from types import MappingProxyType
+from typing import Final
 
-from jobs.policy import Policy
+from jobs.policy import Command, Objectives, Paths, Policy, Retention, Sqlite
 
 
 def fingerprint(policy: Policy) -> str:
@@ -33,3 +36,35 @@ def _told(value: object) -> object:
     if isinstance(value, tuple):
         return [_told(item) for item in value]
     return int(value.total_seconds()) if isinstance(value, timedelta) else value
+
+
+def policy_told(text: str) -> Policy:
+    """The policy that `effective_policy_json` told. Raises ValueError for a text that it never wrote."""
+    try:
+        policy = _heard(json.loads(text))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"these are no settings of a policy: {error}") from error
+    if not isinstance(policy, Policy):
+        raise ValueError("these are no settings of a policy")  # noqa: TRY004 (the text is wrong, not a type of ours)
+    return replace(policy, settings_hash=sha256(text.encode()).hexdigest())
+
+
+def _heard(told: object) -> object:
+    if isinstance(told, list):
+        return tuple(_heard(item) for item in told)
+    if not isinstance(told, dict):
+        return told
+    parts = {name: _heard(part) for name, part in told.items() if name != "kind"}
+    return _KINDS[told["kind"]](**parts)
+
+
+def _objectives(**seconds: int) -> Objectives:
+    return Objectives(**{name: timedelta(seconds=age) for name, age in seconds.items()})
+
+
+_KINDS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
+    {
+        **{kind.__name__.lower(): kind for kind in (Policy, Paths, Sqlite, Command, Retention)},
+        Objectives.__name__.lower(): _objectives,
+    }
+)

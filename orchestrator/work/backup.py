@@ -135,14 +135,14 @@ def _tree(running: Running, prepared: Prepared) -> Outcome:
         scanned = aside.submit(_scan, running, prepared, _Either(tools.stop, broken))
         stored = tools.engine.backup(running.to, prepared.request, watch=tools.watch("backup"), stop=tools.stop)
         bytes_hashed = scanned.result()
-        marked = _Marked()
+        unreadable, vanished = _told_apart(stored.unreadable)
+        marked = _Marked(vanished)
         lines = marked.passing(_swept(running, prepared))
         footer, manifest_stored = _store_manifest(running, lines, stream)
-    unreadable, vanished = _told_apart(stored.unreadable)
     result = BackupResult(
         bytes_hashed=bytes_hashed,
         changed=_first((*marked.changed, *vanished)),
-        changed_count=marked.changed_count + len(vanished),
+        changed_count=marked.changed_count + len(marked.unheard_of),
         unreadable=_first((*marked.unreadable, *unreadable)),
         unreadable_count=max(marked.unreadable_count, len(unreadable)),
     )
@@ -308,9 +308,10 @@ def _pieces(file: Path) -> Iterator[bytes]:
 
 
 class _Marked:
-    """The names of what the sweep marked, told while the lines pass by."""
+    """The names of what the sweep marked, told while the lines pass by; and what had vanished before our scan came."""
 
-    def __init__(self) -> None:
+    def __init__(self, vanished: Iterable[str] = ()) -> None:
+        self.unheard_of = set(vanished)
         self.changed: list[str] = []
         self.unreadable: list[str] = []
         self.changed_count = self.unreadable_count = 0
@@ -322,6 +323,7 @@ class _Marked:
             yield line
 
     def _note(self, entry: Entry) -> None:
+        self.unheard_of.discard(entry.path)
         if entry.changed:
             self.changed_count += 1
             self.changed += [entry.path] if len(self.changed) < _NAMES_KEPT else []

@@ -36,16 +36,22 @@ def judge(command: Command, ended: Ended, version: Version, limits: Limits, *, i
 
     `interrupted` False: an interrupt that came too late to prevent anything is passed over.
     """
-    found = complaint(text_of(map(parse, ended.errors.splitlines())))
+    said = text_of(map(parse, ended.errors.splitlines()))
+    found = complaint(said)
     if interrupted and ended.ending is not Ending.BY_ITSELF:
         return _cut_short(ended, found, limits)
     meant = meaning(command, ended.code, version)
     if isinstance(meant, FailureKind):
         return Verdict(failure=meant, words=found.words if ended.code > 0 and found.words else _last_word(ended.code))
+    if meant is Meaning.SEE_TEXT and found.kind is None and (echo := _INTERRUPTED.search(said)):
+        return Verdict(failure=FailureKind.KILLED, words=f"somebody ended it: {echo[0]}")
     if meant is Meaning.SEE_TEXT:
         return Verdict(failure=found.kind or FailureKind.TOOL_FAILED, words=found.words or _last_word(ended.code))
     return Verdict(partial=meant is Meaning.PARTIAL, words=found.words)
 
+
+# 0.18 exits 1 when interrupted, and says this.
+_INTERRUPTED: Final = re.compile(r"signal \w+ received")
 
 _CUT: Final[Mapping[Ending, tuple[FailureKind, str]]] = MappingProxyType(
     {

@@ -57,7 +57,7 @@ class Walk:
             if path is None:
                 levels.pop()
                 continue
-            if self._excluded(path) and path not in self._passages:
+            if self._excluded(path):
                 continue
             place = self._prefix + path
             found = self._look(path, place)

@@ -94,9 +94,7 @@ kind = "rest"
 url = "{server.url}/below"
 credentials = {{ env = "{KEYS}" }}
 """
-        yield Remote(
-            server=server, lines=lines, place=server.root / "below", keys=f"{server.user}:{server.password}"
-        )
+        yield Remote(server=server, lines=lines, place=server.root / "below", keys=f"{server.user}:{server.password}")
 
 
 _MADE: Final = {"sftp": _sftp, "s3": _s3, "rest": _rest}
@@ -104,17 +102,16 @@ _MADE: Final = {"sftp": _sftp, "s3": _s3, "rest": _rest}
 
 def copy_to(operator: Operator, there: Remote) -> None:
     """Have the policy's second copy in this vault."""
-    _use(operator, there, there.at("secondary"), 'replicate = {{ to = "secondary" }}', 'replicate = {{ to = "remote" }}')
+    _use(operator, there, "secondary", 'replicate = {{ to = "secondary" }}')
 
 
 def back_up_to(operator: Operator, there: Remote) -> None:
     """Have the policy's first copy in this vault."""
-    _use(operator, there, there.at("primary"), 'vault = "primary"', 'vault = "remote"')
+    _use(operator, there, "primary", 'vault = "primary"')
 
 
-def _use(operator: Operator, there: Remote, section: str, old: str, new: str) -> None:
-    assert old in operator.settings or new in operator.settings
-    before = operator.settings.partition("\n[vaults.remote]")[0]
-    operator.write_settings(before.replace(old, new) + section)
+def _use(operator: Operator, there: Remote, site: str, words: str) -> None:
+    assert words in operator.settings
+    operator.write_settings(operator.settings.replace(words, words.replace(site, there.name)) + there.at(site))
     if there.keys:
         operator.environment[KEYS] = there.keys

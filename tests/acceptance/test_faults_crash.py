@@ -25,7 +25,7 @@ from tests.acceptance.faults import (
     restics,
     runs,
 )
-from tests.acceptance.operator import Operator, until
+from tests.acceptance.operator import PASSWORD, Operator, until
 
 
 def _prepare_backup(operator: Operator) -> None:
@@ -252,14 +252,26 @@ def test_half_a_stream_never_becomes_a_recovery_point(operator: Operator) -> Non
 
 
 def test_tandem_and_restic_are_killed_at_once(settled: Operator) -> None:
-    case = CASES["check"]
+    """Neither could remove the lock, and no later backup would: it does not stand in a backup's way."""
+    case = CASES["backup"]
     process = _in_the_middle(settled, case)
     process.send_signal(signal.SIGSTOP)
-    kill_restic(process, "check")
+    kill_restic(process, case.restic)
     kill(process)
     assert settled.locks("primary")
-    said = _finish(settled, CASES["retention"])
-    assert "was cut off" in said
+    assert "was cut off: interrupted" in _finish(settled, case)
+
+
+def test_the_lock_of_a_dead_process_that_the_ledger_does_not_know_is_no_obstacle(settled: Operator) -> None:
+    repository = str(settled.folder / "primary/minfopra")
+    argv = [str(settled.restic), "-r", repository, "--no-cache", "backup", "--stdin"]
+    environment = {**settled.variables(), "RESTIC_PASSWORD": PASSWORD}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as dead:
+        until(lambda: settled.locks("primary"))
+        dead.kill()
+    assert settled.locks("primary")
+    done(settled, "check", "files", "--site", "primary")
+    assert settled.locks("primary") == []
 
 
 def test_a_copy_that_was_cut_off_goes_on_where_it_was(settled: Operator) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ CYCLE = [
 
 def snapshots(repository: Path) -> list[str]:
     """The snapshots among the files that lie behind a server."""
-    return sorted(os.listdir(repository / "snapshots"))
+    return sorted(path.name for path in (repository / "snapshots").iterdir())
 
 
 @EACH_KIND

@@ -46,7 +46,8 @@ def _of_row(row: dict[str, Any], ended: Ended) -> Told:
 
 
 def _failed(ended: Ended) -> Iterator[dict[str, Any]]:
-    return (row for row in rows(ended) if row["state"]["value"] == "failed")
+    """What failed, or was blocked, for a reason of its own."""
+    return (row for row in rows(ended) if row["state"]["value"] in {"failed", "blocked"} and row["found"]["details"])
 
 
 def rows(ended: Ended) -> list[dict[str, Any]]:

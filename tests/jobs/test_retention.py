@@ -195,6 +195,16 @@ def test_a_partial_point_stands_for_its_day_only_alone() -> None:
     }
 
 
+def test_the_oldest_that_is_kept_is_complete_where_one_is() -> None:
+    history = [point("new", NOW), point("old", NOW - timedelta(days=9)), point("older", NOW - timedelta(days=10))]
+    partial = [replace(each, complete=each.run != "older") for each in history]
+    rule = Retention(yearly=5, minimum=1)
+    assert kept(decide(history, rule, now=NOW, zone=UTC)) == {"new", "older"}
+    assert kept(decide(partial, rule, now=NOW, zone=UTC)) == {"new", "old"}
+    never = [replace(each, complete=False) for each in history]
+    assert kept(decide(never, rule, now=NOW, zone=UTC)) == {"new", "older"}
+
+
 def test_a_source_that_is_always_partial_keeps_its_newest_complete_points() -> None:
     history = [each if number > 30 else replace(each, complete=False) for number, each in enumerate(daily(40))]
     decision = decide(history, Retention(daily=7, minimum=3), now=NOW, zone=UTC)

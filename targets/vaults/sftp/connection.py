@@ -103,12 +103,10 @@ def _lines_of(known_hosts: Path) -> list[str]:
 
 
 def _entry_of(line: str) -> HostKeyEntry | None:
-    """A line's host and key. None for comments, broken lines, and @ (sshd(8): authorities and revoked keys)."""
+    """A line's host and key. None for comments, broken lines, and what begins with @ (authorities, revoked keys)."""
     from paramiko import SSHException
     from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
-    if not line.strip() or line.lstrip()[0] in "#@":
-        return None
     try:
         return HostKeyEntry.from_line(line.strip())
     except (InvalidHostKey, SSHException, ValueError, IndexError):

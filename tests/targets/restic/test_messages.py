@@ -70,6 +70,11 @@ def test_what_is_not_understood_is_kept(line: bytes) -> None:
     assert len(event.text) <= len(line)
 
 
+def test_what_is_no_count_counts_nothing() -> None:
+    status = parse(b'{"message_type":"status","bytes_done":true,"files_done":-1,"total_bytes":"9","current_files":1}')
+    assert repr(status) == repr(Status())
+
+
 def test_a_lone_surrogate_does_not_come_through() -> None:
     assert parse(b'{"message_type":"error","item":"/\\ud800","during":"archival"}') == ItemError(
         item="/?", during="archival", message="could not be read"

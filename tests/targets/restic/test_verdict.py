@@ -90,6 +90,7 @@ def test_a_failure_is_known_by_its_words(name: str, version: Version) -> None:
     assert verdict.words
     assert "\n" not in verdict.words
     assert "goexit" not in verdict.words
+    assert not verdict.words.startswith(("Fatal", "subprocess"))
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
@@ -164,6 +165,10 @@ def test_a_full_disk_stops_a_restore_but_damage_concerns_one_file(version: Versi
     assert stops_a_restore(error.message for error in damaged) is None
 
 
+def test_a_conclusion_alone_is_a_finding() -> None:
+    assert is_finding(Verdict(failure=KIND.REPOSITORY_DAMAGED), ["Fatal: repository contains errors"])
+
+
 def test_a_check_counts_what_it_found_where_it_says_so() -> None:
     for version in VERSIONS[1:]:
         assert heard(recorded(version)["check-flipped-bit"]).summary == CheckSummary(errors=1)
@@ -187,6 +192,9 @@ def cases() -> Iterator[tuple[Ended, FailureKind, str]]:
     yield ended(130, errors="signal interrupt received, cleaning up"), KIND.KILLED, "130"
     yield ended(77, errors="Fatal: from the future"), KIND.TOOL_FAILED, "from the future"
     yield ended(1), KIND.TOOL_FAILED, "exit status 1"
+    echo = "signal interrupt received, cleaning up\nFatal: unable to save snapshot: context canceled"
+    yield ended(1, errors=echo), KIND.KILLED, "signal interrupt"
+    yield ended(1, errors=f"disk on fire\n{echo.splitlines()[1]}"), KIND.TOOL_FAILED, "disk on fire"
     yield ended(0, errors="", how=Ending.CANCELLED), KIND.CANCELLED, ""
 
 
