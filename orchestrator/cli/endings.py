@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import signal
@@ -52,8 +53,12 @@ def _listen(stop: threading.Event) -> None:
 
 
 def _handler(dotted: str) -> Handler:
+    """The verb's function. What is imported stays to the end: no collection need look through it, now or later."""
     module, name = dotted.split(":")
+    gc.disable()
     handler: Handler = getattr(importlib.import_module(module), name)
+    gc.freeze()
+    gc.enable()
     return handler
 
 

@@ -33,13 +33,13 @@ def path_of(ref: FileRef) -> str:
     """The file's path below the repository's root, with slashes. Raises ValueError for a name no file can bear."""
     if not is_name(ref.kind, ref.name):
         raise ValueError(f"{ref.name!r} is not the name of a file of kind {ref.kind.value}")
-    if ref.kind is FileKind.CONFIG:
-        return ref.name
-    return f"{folder_of(ref.kind, ref.name)}/{ref.name}"
+    return f"{folder_of(ref.kind, ref.name)}/{ref.name}".removeprefix("/")
 
 
 def folder_of(kind: FileKind, name: str) -> str:
-    """The folder below the repository's root in which a file of this kind and name lies."""
+    """The folder below the repository's root in which a file of this kind and name lies; "" for `config`."""
+    if kind is FileKind.CONFIG:
+        return ""
     return f"{kind.value}/{name[:2]}" if kind is FileKind.DATA else kind.value
 
 
@@ -49,8 +49,7 @@ def ref_at(path: str) -> FileRef | None:
     kind = _KINDS.get(folder.partition("/")[0] or name)
     if kind is None or not is_name(kind, name):
         return None
-    ref = FileRef(kind, name)
-    return ref if path_of(ref) == path else None
+    return FileRef(kind, name) if folder == folder_of(kind, name) else None
 
 
 def plain_name(name: str) -> str:

@@ -82,8 +82,8 @@ class LocalStore:
             size = self.size(CONFIG)
             return iter(() if size is None else (StoredFile(CONFIG, size),))
         folder = self._root / kind.value
-        folders = self._names(folder) if kind is FileKind.DATA else ("",)
-        return (stored for name in folders for stored in self._in_folder(folder / name))
+        folders = [folder / entry.name for entry in self._entries(folder)] if kind is FileKind.DATA else [folder]
+        return (stored for each in folders for stored in self._in_folder(each))
 
     def size(self, ref: FileRef) -> int | None:
         """See targets.ports.Store."""
@@ -139,21 +139,22 @@ class LocalStore:
     def _path(self, ref: FileRef) -> Path:
         return self._root / path_of(ref)
 
-    def _names(self, folder: Path) -> list[str]:
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         with self._told("list", folder):
             try:
-                return os.listdir(folder)  # noqa: PTH208 (a hundred thousand Path objects would cost a second)
+                with os.scandir(folder) as entries:
+                    return list(entries)
             except (FileNotFoundError, NotADirectoryError):
                 require_parent(self._vault)
                 return []
 
     def _in_folder(self, folder: Path) -> Iterator[StoredFile]:
-        below_root = str(folder.relative_to(self._root))
-        for name in self._names(folder):
-            ref = ref_at(f"{below_root}/{name}")
-            size = None if ref is None else self.size(ref)
-            if ref is not None and size is not None:
-                yield StoredFile(ref, size)
+        below_root = folder.relative_to(self._root).as_posix()
+        for entry in self._entries(folder):
+            ref = ref_at(f"{below_root}/{entry.name}")
+            if ref is not None:
+                with self._told("list", folder), suppress(FileNotFoundError):  # deleted since
+                    yield StoredFile(ref, entry.stat().st_size)
 
     def _make(self, folder: Path) -> None:
         """Make a folder and those above it up to the vault's own, each durable in the one above."""

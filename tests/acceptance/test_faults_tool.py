@@ -9,7 +9,7 @@ import pytest
 
 from jobs.failure import FailureKind
 from tests.acceptance.operator import SETTINGS, Operator
-from tests.acceptance.told import refused
+from tests.acceptance.told import refused, rows
 
 ADVICE: Final = "Install restic 0.14 or newer, or set [service] restic to its path."
 
@@ -26,7 +26,7 @@ def program(operator: Operator, text: str, *, mode: int = 0o755) -> Path:
 def assert_nothing_was_begun(operator: Operator) -> None:
     """No vault was made, and no run is on record."""
     assert not (operator.folder / "primary").exists()
-    assert operator.tandem("--json", "runs").json["sections"][0]["tables"][0]["rows"] == []
+    assert rows(operator.tandem("--json", "runs")) == []
 
 
 @pytest.mark.parametrize("verb", ["backup files", "run", "snapshots files", "restore files --to back"])

@@ -1,4 +1,4 @@
-"""The main job as an operator sees it: one cycle on real restic, what it leaves, what a second one costs, what is shown."""
+"""The main job as an operator sees it: one cycle on real restic, what it leaves, what a second one costs."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def test_retention_is_refused_while_the_last_backup_failed(operator: Operator) -
 
 def test_damage_at_one_site_turns_it_red_and_leaves_the_other_green(operator: Operator) -> None:
     assert operator.tandem("run").code == 0
-    packs = sorted((operator.folder / "secondary" / "minfopra" / "data").rglob("?" * 64), key=lambda p: p.stat().st_size)
-    damaged = packs[-1]
+    packs = (operator.folder / "secondary" / "minfopra" / "data").rglob("?" * 64)
+    damaged = max(packs, key=lambda pack: pack.stat().st_size)
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.chmod(0o600)

@@ -8,8 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +17,7 @@ from jobs.failure import FailureKind
 from orchestrator.ledger.ledger import Ledger
 from tests.acceptance.faults import NOW, done, runs
 from tests.acceptance.operator import Operator
-from tests.acceptance.told import refused
+from tests.acceptance.told import refused, rows
 
 SOURCE: Final = 'source = {{ paths = ["source"] }}'
 
@@ -74,9 +73,8 @@ def test_a_renamed_policy_begins_anew_and_the_points_of_the_old_name_stay(settle
     done(settled, "replicate", "documents")
     done(settled, "retention", "documents")
     assert len(settled.snapshots("primary")) == 3
-    assert [row["policy"]["text"] for row in table(done(settled, "--json", "snapshots", "documents").json)] == [
-        "documents"
-    ] * 2
+    listed = rows(done(settled, "--json", "snapshots", "documents"))
+    assert [row["policy"]["text"] for row in listed] == ["documents"] * 2
 
 
 def test_a_vault_whose_path_now_leads_to_an_empty_place(settled: Operator) -> None:
@@ -136,12 +134,6 @@ EDITS: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
-def table(document: Any) -> list[Any]:
-    """The rows of the first table."""
-    rows: list[Any] = document["sections"][0]["tables"][0]["rows"]
-    return rows
-
-
 def put_into_last_month(operator: Operator) -> str:
     """Move everything that is on record to the last hours of the month before; give that month."""
     today = datetime.now(UTC).astimezone(ZONE)
@@ -185,9 +177,7 @@ def test_a_past_report_keeps_its_figures(last_month: tuple[Operator, str, str], 
     assert after == before
 
 
-def test_a_policy_is_not_held_against_a_month_before_it_was_there(
-    last_month: tuple[Operator, str, str], tmp_path: Path
-) -> None:
+def test_a_policy_is_not_held_against_a_month_before_it_was_there(last_month: tuple[Operator, str, str]) -> None:
     operator, month, _ = last_month
     year, _, number = month.partition("-")
     earlier = f"{int(year) - (number == '01')}-{(int(number) - 2) % 12 + 1:02}"

@@ -112,9 +112,7 @@ def somebodys_restic(operator: Operator, *words: str) -> Iterator[subprocess.Pop
     environment = {**operator.variables(), "RESTIC_PASSWORD": PASSWORD}
     with ExitStack() as ending:
         unheard = ending.enter_context((operator.folder / "somebody").open("wb"))
-        process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=unheard, stderr=unheard, env=environment
-        )
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=unheard, stderr=unheard, env=environment)
         ending.enter_context(process)
         ending.callback(process.kill)
         until(lambda: operator.locks("primary"))

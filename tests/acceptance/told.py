@@ -51,9 +51,8 @@ def _failed(ended: Ended) -> Iterator[dict[str, Any]]:
 
 
 def rows(ended: Ended) -> list[dict[str, Any]]:
-    """What ran, as `--json` tells it."""
-    (section,) = (each for each in ended.json["sections"] if each["key"] == "runs")
-    found: list[dict[str, Any]] = section["tables"][0]["rows"]
+    """The rows of the one table that a command showed first: what ran, what is listed."""
+    found: list[dict[str, Any]] = ended.json["sections"][0]["tables"][0]["rows"]
     return found
 
 

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.history import Job, Owner, RunRecord, RunState
-from jobs.plan import LastBackupBad, NeverBackedUp, NoReplica, NoRetention, NotAtSite, SameRepository
+from jobs.plan import (
+    LastBackupBad,
+    NeverBackedUp,
+    NoReplica,
+    NoRetention,
+    NotAtSite,
+    SameRepository,
+    Skip,
+    Step,
+    StepKey,
+)
 from jobs.planner import CYCLE, plan
 from jobs.policy import Paths, Policy, PolicyName, Retention, SiteName, TenantName, VaultName
 
@@ -70,7 +80,8 @@ def test_every_policy_is_answered_for_every_job_and_place(
 ) -> None:
     history = {PolicyName(name): backup_run(name, state) for name, state in last.items()}
     made = plan(some, jobs, history, NOW)
-    answered = Counter((answer.job, answer.policy) for answer in (*made.steps, *made.skips))
+    answers: tuple[Step | Skip, ...] = (*made.steps, *made.skips)
+    answered = Counter((answer.job, answer.policy) for answer in answers)
     for each in some:
         for job in jobs:
             places = len(each.places) if job in {Job.CHECK, Job.RESTORE_TEST} else 1
@@ -99,7 +110,7 @@ def test_steps_come_in_the_cycles_order_and_after_what_they_wait_for(some: list[
     made = plan(some, CYCLE, {}, NOW)
     ranks = [CYCLE.index(step.job) for step in made.steps]
     assert ranks == sorted(ranks)
-    seen = set()
+    seen: set[StepKey] = set()
     for step in made.steps:
         assert seen.issuperset(step.after)
         seen.add(step.key)

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,8 @@ def test_it_says_its_lines_and_its_code() -> None:
 def test_the_environment_is_complete_and_there_is_no_terminal_and_no_input() -> None:
     _, lines = run(ProcessRequest(argv=("env",), environment={**ENVIRONMENT, "A": Secret("shown")}))
     assert sorted(lines) == [b"A=shown", b"LANG=C", b"PATH=/usr/bin:/bin"]
-    _, lines = run(sh("cat; (: < /dev/tty) 2>/dev/null || echo no terminal"))
-    assert lines == [b"no terminal"]
+    _, lines = run(python("import os, sys; print(os.getsid(0) == os.getpid(), sys.stdin.read())"))
+    assert lines == [b"True "]
 
 
 def test_it_runs_in_the_directory(tmp_path: Path) -> None:
@@ -132,8 +133,9 @@ def test_a_secret_is_in_no_list_of_processes() -> None:
         stop.set()
         return Heard.NOTHING
 
-    run(sh("echo $$; exec sleep 600", secrets={"PASSWORD_FILE": PASSWORD}), stop=stop, on_line=look)
-    assert b"600" in seen[0]
+    waiting = python("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
+    run(replace(waiting, secrets={"PASSWORD_FILE": PASSWORD}), stop=stop, on_line=look)
+    assert b"sleep(600)" in seen[0]
     assert b"PASSWORD_FILE=/dev/fd/" in seen[1]
     assert PASSWORD.reveal().encode() not in b"".join(seen)
 
@@ -394,7 +396,7 @@ def test_a_child_that_ends_early_is_noticed() -> None:
 
 
 def test_a_grandchild_that_holds_the_input_does_not_hide_a_death() -> None:
-    child, lines = feed(sh("sleep 600 <&0 >/dev/null 2>&1 & echo $!; exit 9"))
+    child, lines = feed(sh("exec 3<&0; sleep 600 <&3 >/dev/null 2>&1 & echo $!; exit 9"))
     try:
         with pytest.raises(StreamClosedError):
             child.write(bytes(10_000_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -75,6 +76,21 @@ def test_migrations_and_tables_agree_to_the_last_check(url: str, second_url: str
         assert shape(first) == wanted
         assert set(wanted) == {"run", "recovery_point", "repository", "settings_version"}
         assert compare_metadata(MigrationContext.configure(first, opts={"compare_type": True}), METADATA) == []
+
+
+def statements(file: Path) -> set[str]:
+    """What SQLite remembers of how a database was made, and the revision that it bears."""
+    with closing(sqlite3.connect(file)) as connection:
+        made = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+        made += [revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")]
+    return {re.sub(r"\s+", " ", sql).strip() for sql in made}
+
+
+def test_a_new_file_is_what_the_migrations_build_from_nothing(tmp_path: Path) -> None:
+    Ledger.open(f"sqlite:///{tmp_path / 'new.db'}", create=True, now=NOW).close()
+    with connected(f"sqlite:///{tmp_path / 'migrated.db'}") as connection:
+        migrate(connection)
+    assert statements(tmp_path / "new.db") == statements(tmp_path / "migrated.db")
 
 
 def test_the_revisions_that_the_code_names_are_those_that_exist(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_a_folder_can_stand_for_the_root(tmp_path: Path) -> None:
     assert {str(tmp_path / "root") + path for path in there} == set(here)
     assert whole == there
     assert entries(Paths(paths=("/srv", "/gone")), root=tmp_path / "root") == there
+    assert entries(Paths(paths=("/srv",), exclude=("chance",)), root=tmp_path / "root") == there
 
 
 def test_a_tree_deeper_than_paths_may_be_long_is_marked_not_lost(tmp_path: Path) -> None:

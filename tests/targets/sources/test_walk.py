@@ -92,7 +92,15 @@ def mounted(source: Path) -> Iterator[Path]:
 
 @pytest.mark.as_root
 @pytest.mark.parametrize(
-    "names", [("a",), ("a", "a/mount"), ("a", "a/mount/sub"), ("a/mount", "z"), ("a/mount/sub/mount",)]
+    "names",
+    [
+        ("a",),
+        ("a", "a/mount"),
+        ("a", "a/mount/sub"),
+        ("a", "a/mount/sub/mount"),
+        ("a/mount", "z"),
+        ("a/mount/sub/mount",),
+    ],
 )
 def test_one_file_system_is_what_restic_takes_it_for(
     restic: BareRestic, source: Path, mounted: Path, names: tuple[str, ...]
@@ -104,3 +112,11 @@ def test_one_file_system_is_what_restic_takes_it_for(
         if names == ("a",):
             assert str(mounted) in found
             assert (f"{mounted}/file" in found) is not one
+
+
+@pytest.mark.as_root
+def test_a_restored_tree_is_taken_as_it_is(source: Path, mounted: Path) -> None:
+    """What the source's options would leave out must not hide what a restore should not have made."""
+    chosen = Paths(paths=("/a",), exclude=("file",), one_file_system=True)
+    assert "/a/mount/file" in entries(chosen, root=source)
+    assert mounted.is_mount()
