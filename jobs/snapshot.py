@@ -12,6 +12,7 @@ from jobs.policy import PolicyName
 Content = Literal["data", "manifest"]
 
 TAG: Final = "tandem"  # every snapshot of ours bears it, so that foreign ones are never touched
+STREAM: Final = "stream"  # made of what restic read from a pipe, rather than of files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,14 +49,19 @@ class Snapshot:
         return self.tag("content") if TAG in self.tags else None
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it was made of a stream of ours: if we died, its end may be our death, and it only half of it."""
+        return TAG in self.tags and STREAM in self.tags
+
+    @property
     def origin(self) -> str:
         """The identity that a copy shares with what it was copied from."""
         return self.original or self.id
 
 
-def tags(*, policy: PolicyName, run: str, content: Content) -> tuple[str, ...]:
+def tags(*, policy: PolicyName, run: str, content: Content, stream: bool = False) -> tuple[str, ...]:
     """The tags that a backup sets. restic's tags may not hold a comma; names and run ids never do."""
-    return (TAG, f"policy={policy}", f"run={run}", f"content={content}")
+    return (TAG, f"policy={policy}", f"run={run}", f"content={content}", *((STREAM,) if stream else ()))
 
 
 def manifest_name(policy: PolicyName) -> str:

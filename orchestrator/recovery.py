@@ -86,7 +86,7 @@ def _what_became_of(record: RunRecord, found: tuple[Snapshot, ...], tools: Tools
     proof = _proof(record, data, found, tools)
     if data is not None and manifest is not None and proof is not None:
         return replace(backup.told_by_manifest(data, manifest, proof), note=_NOTE)
-    half = tuple(snapshot.id for snapshot in found if _may_be_half(snapshot))
+    half = tuple(snapshot.id for snapshot in found if snapshot.is_stream)
     removed = _removed(record, half, tools)
     if data is None or data.id in half:
         return _interrupted(removed if half else "it left no snapshot")
@@ -108,11 +108,6 @@ def _proof(
         if error.kind not in {FailureKind.MANIFEST_MISSING, FailureKind.REPOSITORY_DAMAGED}:
             raise
         return None
-
-
-def _may_be_half(snapshot: Snapshot) -> bool:
-    """A stream (one file at the root) that was not proven: Tandem's death may have looked to restic like its end."""
-    return len(snapshot.paths) == 1 and snapshot.paths[0].count("/") == 1
 
 
 def _removed(record: RunRecord, half: tuple[str, ...], tools: Tools) -> str:

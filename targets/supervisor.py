@@ -160,7 +160,7 @@ class Supervisor:
         """Reap the child, which must have ended, and say how it did."""
         cost = self._reap()
         # The kernel counts as the child's own peak also what we held when we started it, so a peak below ours is
-        # not known from there: the last sample is the best there is.
+        # not known from there: the last sample is the best there is (0 for a child too short-lived to be sampled).
         peak = cost.ru_maxrss * 1024
         return Ended(
             code=self._child.returncode,
@@ -169,7 +169,7 @@ class Supervisor:
             usage=Usage(
                 seconds=time.monotonic() - self._started,
                 cpu_seconds=cost.ru_utime + cost.ru_stime,
-                peak_memory=peak if peak > self._own_peak else self._peak or peak,
+                peak_memory=peak if peak > self._own_peak else self._peak,
             ),
         )
 

@@ -51,14 +51,16 @@ class Running:
     to: Access
     started_at: datetime
 
-    def tags(self, content: Content) -> tuple[str, ...]:
+    def tags(self, content: Content, *, stream: bool = False) -> tuple[str, ...]:
         """What every snapshot of this run bears, so that recovery can ask the repository for it."""
-        return tags(policy=self.policy.name, run=self.run, content=content)
+        return tags(policy=self.policy.name, run=self.run, content=content, stream=stream)
 
     def stream(self, filename: str, content: Content) -> StdinBackup:
         """A restic that waits for bytes, and stores them as a file in a snapshot of its own."""
         tools = self.tools
-        return tools.engine.backup_stdin(self.to, filename, self.tags(content), tools.host, stop=tools.stop)
+        return tools.engine.backup_stdin(
+            self.to, filename, self.tags(content, stream=True), tools.host, stop=tools.stop
+        )
 
     @property
     def snapshot_time(self) -> datetime:

@@ -49,6 +49,7 @@ def _open(tools: Tools, tenant: TenantName, vault: VaultName, *, create: bool, l
             tools.engine.snapshots(to, stop=tools.stop)  # only what the tenant's password opens is the tenant's
             return _remembered(tools, tenant, vault, to)
         case Standing.CREATE if create:
+            _clear_half_made(tools, tenant, vault, to)
             tools.engine.init(to, like=like)
             return _remembered(tools, tenant, vault, to)
         case Standing.FOREIGN:
@@ -69,6 +70,18 @@ def _config_hash(tools: Tools, tenant: TenantName, vault: VaultName) -> str | No
         for piece in store.read(_CONFIG):
             digest.update(piece)
         return digest.hexdigest()
+
+
+def _clear_half_made(tools: Tools, tenant: TenantName, vault: VaultName, to: Access) -> None:
+    """Remove the key that an `init` which was cut off left without a config: the next one would be spoiled by it.
+
+    Raises REPOSITORY_DAMAGED where there is more, and nothing is touched: then the config was lost.
+    """
+    with opened_store(tools, tenant, vault) as store:
+        if any(True for kind in (FileKind.SNAPSHOTS, FileKind.INDEX, FileKind.DATA) for _ in store.files(kind)):
+            raise _refused(to, FailureKind.REPOSITORY_DAMAGED, "there is data, but no config file to read it by")
+        for key in [stored.ref for stored in store.files(FileKind.KEYS)]:
+            store.delete(key)
 
 
 def _remembered(tools: Tools, tenant: TenantName, vault: VaultName, to: Access) -> Access:

@@ -24,6 +24,7 @@ from tests.acceptance.faults import (
     points,
     restics,
     runs,
+    unhooked,
 )
 from tests.acceptance.operator import PASSWORD, Operator, until
 
@@ -126,7 +127,7 @@ def _in_the_middle(operator: Operator, case: Case) -> subprocess.Popen[str]:
     process = operator.start(*_words(operator, case))
     until(lambda: process.poll() is not None or (restics(process, case.restic) and reached()), seconds=60)
     assert process.poll() is None, process.communicate()
-    faults.unhooked(operator)
+    unhooked(operator)
     return process
 
 
@@ -187,7 +188,7 @@ def test_the_restic_that_stores_the_manifest_is_killed(settled: Operator) -> Non
     cut = runs(settled)[0]
     assert cut.failure is not None
     assert (cut.state, cut.failure.kind) == (RunState.FAILED, FailureKind.KILLED)
-    faults.unhooked(settled)
+    unhooked(settled)
     done(settled, "snapshots", "files")
     assert [point.complete for point in points(settled, "primary") if point.run == cut.id] == [False]
     _finish(settled, CASES["backup"])
@@ -225,7 +226,7 @@ def _kill_at(operator: Operator, match: str, *, after: bool) -> None:
     process = operator.start("backup", "files")
     waits.wait()
     kill(process)
-    faults.unhooked(operator)
+    unhooked(operator)
 
 
 STREAM = """
@@ -249,6 +250,30 @@ def test_half_a_stream_never_becomes_a_recovery_point(operator: Operator) -> Non
     assert operator.bare("primary", "dump", left["id"], "/dump").stdout == "the first half\nthe other half\n"
     done(operator, "test-restore", "stream", "--site", "primary")
     assert_sound(operator, "primary")
+
+
+def test_restic_is_killed_while_it_makes_the_repository(operator: Operator) -> None:
+    """Between its two files: with a second key beside the first, restic could not open what it made."""
+    repository = operator.folder / "primary" / "minfopra"
+    cut = f'"{operator.restic}" "$@"; rm -f "{repository}/config"; kill -9 $$'
+    hooked(operator, " init ", before=cut)
+    assert operator.tandem("backup", "files").code == 4
+    assert len(list((repository / "keys").iterdir())) == 1
+    unhooked(operator)
+    done(operator, "backup", "files")
+    assert len(list((repository / "keys").iterdir())) == 1
+    assert_sound(operator, "primary")
+
+
+def test_a_repository_that_lost_its_config_is_never_made_anew(operator: Operator) -> None:
+    done(operator, "backup", "files")
+    (operator.folder / "primary" / "minfopra" / "config").unlink()
+    (operator.folder / "tandem.db").unlink()
+    refused = operator.tandem("backup", "files")
+    assert refused.code == 4
+    assert "there is data, but no config file" in refused.out + refused.err
+    assert runs(operator)[0].failure is not None
+    assert not (operator.folder / "primary" / "minfopra" / "config").exists()
 
 
 def test_tandem_and_restic_are_killed_at_once(settled: Operator) -> None:
@@ -285,7 +310,7 @@ def test_a_copy_that_was_cut_off_goes_on_where_it_was(settled: Operator) -> None
     until(lambda: process.poll() is not None or reached(), seconds=60)
     assert process.poll() is None
     kill(process)
-    faults.unhooked(settled)
+    unhooked(settled)
     done(settled, "replicate", "files")
     copied = runs(settled)[0].result
     assert copied == ReplicateResult(copied=1, already_there=2, missing_after=0, differing=0)

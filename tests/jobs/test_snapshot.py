@@ -70,3 +70,13 @@ def test_tags_tell_whose_it_is() -> None:
     foreign = replace(ours, tags=tuple(tag for tag in ours.tags if tag != TAG))
     assert (foreign.policy, foreign.run, foreign.content) == (None, None, None)
     assert ours.tag("polic") is None
+
+
+def test_only_what_we_streamed_ourselves_may_be_half() -> None:
+    """A folder at the root looks like a stream to restic; taking it for half a stream would remove a whole backup."""
+    files = tags(policy=PolicyName("files"), run="r", content="data")
+    stream = tags(policy=PolicyName("files"), run="r", content="manifest", stream=True)
+    at_root = Snapshot(id="a", time=datetime(2026, 11, 21, tzinfo=UTC), tree="t", paths=("/srv",), tags=files)
+    assert not at_root.is_stream
+    assert replace(at_root, tags=stream).is_stream
+    assert not replace(at_root, tags=("stream",)).is_stream  # somebody else's

@@ -302,7 +302,7 @@ def test_its_cost_is_counted() -> None:
 
 def test_what_we_hold_is_not_counted_as_the_childs() -> None:
     ours = bytearray(b"x") * (100 * MEBIBYTE)
-    ended, _ = run(ProcessRequest(argv=("sleep", "0.7"), environment=ENVIRONMENT))
+    ended, _ = run(ProcessRequest(argv=("sleep", "1.5"), environment=ENVIRONMENT))
     assert 0 < ended.usage.peak_memory < len(ours) // 2
 
 
