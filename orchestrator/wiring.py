@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from jobs.failure import FailureKind
 from jobs.policy import TenantName, VaultName
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
@@ -23,6 +24,7 @@ from orchestrator.settings import (
     VaultSettings,
 )
 from orchestrator.settings.secrets import SecretRef, require_private, resolve, resolve_pair
+from targets.errors import TargetError
 from targets.secret import Secret
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ def _output_of(command: tuple[str, ...]) -> str:
     from targets.process import capture
 
     done = capture(command, environment=dict(os.environ), timeout=_SECRET_COMMAND_TIMEOUT)
+    if done.code != 0:  # what it wrote until then may be half a secret, or an error's text
+        raise TargetError("run", command[0], FailureKind.SECRET_UNAVAILABLE, f"it ended with exit status {done.code}")
     return done.stdout.decode()
 
 

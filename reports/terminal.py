@@ -1,7 +1,4 @@
-"""Documents and progress in a terminal, or in a log. The only module that knows rich; nothing is read as markup.
-
-rich takes 50 ms: a log never pays for bars, and a job does not wait for what only its end needs.
-"""
+"""Documents as text, and progress in a terminal. The only module that knows rich; nothing is read as markup."""
 
 from __future__ import annotations
 
@@ -173,62 +170,43 @@ def _because(judgement: Cell) -> Cell:
 
 
 class ProgressDisplay:
-    """How far the steps of a long job are: bars in a terminal, one line at the start and the end of each in a log.
+    """How far the steps of a long job are, as bars in a terminal. What is over stays as a line above them.
 
     Steps may run at the same time and be reported from several threads. Use it as a context manager.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._bars = _bars(stream) if stream.isatty() else None
+        self._bars = _bars(stream)
         self._steps: dict[str, TaskID] = {}
-        self._last: dict[str, Figures] = {}
 
     def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._bars.start()
+        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self._bars.stop()
 
     def start(self, step: str) -> None:
         """Announce a step by the name under which it is fed ("backup career-files at primary")."""
-        self._last[step] = Figures()
-        if self._bars is None:
-            self._say(f"{step}: started")
-        else:
-            self._steps[step] = self._bars.add_task(printable(step), total=None, figures="")
+        self._steps[step] = self._bars.add_task(printable(step), total=None, figures="")
 
     def update(self, step: str, now: Figures) -> None:
         """How far it is. A step that was not announced is announced."""
-        if step not in self._last:
+        if step not in self._steps:
             self.start(step)
-        self._last[step] = now
-        if self._bars is not None:
-            line = figures(now, brief=self._bars.console.width < _WIDE)
-            self._bars.update(self._steps[step], total=now.bytes_total, completed=now.bytes_done, figures=line)
+        line = figures(now, brief=self._bars.console.width < _WIDE)
+        self._bars.update(self._steps[step], total=now.bytes_total, completed=now.bytes_done, figures=line)
 
     def finish(self, step: str, outcome: str = "done") -> None:
         """End a step; `outcome` is a word or a sentence ("done", "failed: vault unreachable").
 
         How far it was last seen is not told: only who did the work knows what it came to.
         """
-        self._last.pop(step, None)
-        line = f"{step}: {outcome}"
-        if self._bars is not None and step in self._steps:
+        if step in self._steps:
             self._bars.remove_task(self._steps.pop(step))
-            self._bars.console.print(Text(printable(line)))
-        else:
-            self._say(line)
-
-    def _say(self, line: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
-        self._stream.flush()
+        self._bars.console.print(Text(printable(f"{step}: {outcome}")))
 
 
 def _bars(stream: TextIO) -> Progress:

@@ -89,7 +89,7 @@ def run(
     stop: Stop,
     on_line: Listener,
     on_error: Listener = deaf,
-    on_sample: Callable[[int], None] = lambda _: None,
+    on_sample: Callable[[int], None] | None = None,
 ) -> Ended:
     """Run to the end; hand over each line of both outputs, and each second how many bytes were read and written.
 
@@ -149,7 +149,7 @@ def supervise(
     limits: Limits,
     stop: Stop,
     *,
-    on_sample: Callable[[int], None] = lambda _: None,
+    on_sample: Callable[[int], None] | None = None,
     stdin: int = subprocess.DEVNULL,
     inlet: Inlet | None = None,
 ) -> Iterator[Supervisor]:

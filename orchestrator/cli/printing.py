@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reports.document import Document
+if TYPE_CHECKING:
+    from reports.document import Document
+
+
+def prepare(arguments: argparse.Namespace, *builders: str) -> None:
+    """Import what `show` will need, and the `builders` of its document, while restic works: nobody waits for it."""
+    renderer = "reports.render_json" if arguments.json else "reports.terminal"
+    wanted = (*builders, renderer)
+    threading.Thread(target=lambda: [importlib.import_module(name) for name in wanted], daemon=True).start()
 
 
 def show(arguments: argparse.Namespace, document: Document) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from jobs.history import RunRecord
 from orchestrator.clock import Clock
+from reports.log import LogDisplay
 from reports.progress import Figures
 from reports.results import found
-from reports.terminal import ProgressDisplay
 from targets.ports import Progress, Watch, unwatched
+
+if TYPE_CHECKING:
+    from reports.terminal import ProgressDisplay
 
 
 class Teller:
     """Tells of steps on standard error: bars in a terminal, a line at start and end elsewhere, nothing when quiet."""
 
-    def __init__(self, clock: Clock, display: ProgressDisplay | None) -> None:
+    def __init__(self, clock: Clock, display: LogDisplay | ProgressDisplay | None) -> None:
         self._clock = clock
         self._display = display
         self._step = ""
@@ -69,5 +73,14 @@ def teller(clock: Clock, *, quiet: bool) -> Iterator[Teller]:
     if quiet:
         yield Teller(clock, None)
     else:
-        with ProgressDisplay(sys.stderr) as display:
+        with _display() as display:
             yield Teller(clock, display)
+
+
+def _display() -> LogDisplay | ProgressDisplay:
+    """Bars in a terminal; a log takes lines, and does not wait for rich."""
+    if not sys.stderr.isatty():
+        return LogDisplay(sys.stderr)
+    from reports.terminal import ProgressDisplay
+
+    return ProgressDisplay(sys.stderr)

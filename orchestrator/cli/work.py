@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobs.failure import DONE, INTERRUPTED, JOB_FAILED, PARTIAL, FailureKind
 from jobs.history import Job, RunRecord, RunState
@@ -26,8 +26,9 @@ from orchestrator.settings import Settings
 from orchestrator.settings.units import parse_share
 from orchestrator.work import repositories, retention
 from orchestrator.work.tools import Tools
-from reports import answers, listing
-from reports.document import Document
+
+if TYPE_CHECKING:
+    from reports.document import Document
 
 JOBS: Final = {
     "backup": Job.BACKUP,
@@ -81,12 +82,14 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
         snapshot=getattr(arguments, "snapshot", None),
         begin_anew=getattr(arguments, "begin_anew", False),
     )
+    printing.prepare(arguments, "reports.answers")
     if arguments.dry_run:
         printing.show(arguments, _previewed(arguments, settings, ask, stop))
         return DONE
     with at_work(arguments, settings, stop) as session:
         records, skips = _carried_out(session, ask)
-    # Only now: while the session lasts its progress has the terminal.
+    from reports import answers  # only now, and the result too: while the session lasts, progress has the terminal
+
     printing.show(arguments, answers.cycle(records, skips, now=session.tools.clock.now(), zone=session.zone))
     return exit_code(records, skips, stopped=stop.is_set())
 
@@ -132,11 +135,15 @@ def _previewed(arguments: argparse.Namespace, settings: Settings, ask: _Asked, s
     except LedgerError as error:
         if error.kind is not FailureKind.LEDGER_MISSING:
             raise
+        from reports import listing
+
         return listing.plan(_plan(ask, {}, Clock().now()), zone=zone)
 
 
 def _preview(session: Session, made: Plan, ask: _Asked) -> Document:
     """The plan; of a retention alone, each point with the reason why it stays or goes."""
+    from reports import listing
+
     if not made.steps or ask.jobs != (Job.RETENTION,):
         return listing.plan(made, zone=session.zone)
     removals = [

@@ -120,18 +120,17 @@ def _too_close(vaults: Mapping[str, model.VaultTable], first: str, second: str) 
         return f'its second copy would be in the vault of the first, "{first}"'
     if here.site == there.site:
         return f'the vaults of both copies, "{first}" and "{second}", are at site "{here.site}"; they must be at two'
-    if _two_accounts(here, there):
-        return (
-            f'restic cannot copy between "{first}" and "{second}", for it takes one set of S3 credentials for both; '
-            "give both vaults the same credentials reference, or make one of them another kind"
-        )
+    for key in _ONE_FOR_BOTH.get(here.kind, ()) if here.kind == there.kind else ():
+        if getattr(here, key) != getattr(there, key):
+            return (
+                f'restic takes the same {key} for both, so it cannot copy between "{first}" and "{second}"; '
+                f"give both vaults the same {key}, or make one of them another kind"
+            )
     return ""
 
 
-def _two_accounts(first: model.VaultTable, second: model.VaultTable) -> bool:
-    if not (isinstance(first, model.S3Table) and isinstance(second, model.S3Table)):
-        return False
-    return first.credentials != second.credentials
+# What one process of restic has once, from its environment, however many repositories of the kind it opens.
+_ONE_FOR_BOTH: Final[Mapping[str, tuple[str, ...]]] = {"s3": ("credentials", "region"), "rest": ("ca",)}
 
 
 def _vaults_are_apart(case: Case) -> Found:

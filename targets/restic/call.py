@@ -35,7 +35,7 @@ class Call:
             stop=stop,
             on_line=listening.hear,
             on_error=listening.hear_error,
-            on_sample=listening.sample if sampled else lambda _: None,
+            on_sample=listening.sample if sampled else None,
         )
 
     def pieces(self, stop: Stop) -> Generator[bytes, None, None]:

@@ -119,6 +119,7 @@ def _filled_while_restic_waits(operator: Operator, disk: Path, *words: str) -> E
     failed = Ended(*faults.ended(process))
     ballast.unlink()
     unhooked(operator)
+    assert "failed: restore minfopra@primary" in failed.err, failed.err
     return failed
 
 

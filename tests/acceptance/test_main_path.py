@@ -172,3 +172,13 @@ def test_damage_at_one_site_turns_it_red_and_leaves_the_other_green(operator: Op
     assert status.code == 5
     verdicts = {row["site"]["text"]: row["verdict"]["severity"] for row in rows(status.json, "status")}
     assert verdicts == {"primary": "good", "secondary": "bad"}
+
+
+def test_a_secret_command_that_fails_gives_no_password(operator: Operator) -> None:
+    half = '{{ command = ["sh", "-c", "printf half; exit 3"] }}'
+    operator.write_settings(SETTINGS.replace('{{ file = "minfopra.key" }}', half))
+    refused = operator.tandem("backup", "files")
+    assert refused.code == 4
+    assert "the password of tenant minfopra" in " ".join(refused.err.split())
+    assert "exit status 3" in " ".join(refused.err.split())
+    assert not (operator.folder / "primary").exists()

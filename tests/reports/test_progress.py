@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rich.text import Text
 
+from reports.log import LogDisplay
 from reports.progress import Figures, figures
 from reports.terminal import ProgressDisplay
 
@@ -41,7 +42,7 @@ def test_beside_a_bar_in_a_narrow_terminal_the_line_is_short() -> None:
 
 def test_a_log_gets_one_line_at_the_start_and_one_at_the_end() -> None:
     log = io.StringIO()
-    with ProgressDisplay(log) as progress:
+    with LogDisplay(log) as progress:
         progress.start("backup career-files at primary")
         for _ in range(100):
             progress.update("backup career-files at primary", HALF)
@@ -59,7 +60,7 @@ def test_a_log_gets_one_line_at_the_start_and_one_at_the_end() -> None:
 def test_a_log_of_few_characters_is_no_reason_to_fail() -> None:
     raw = io.BytesIO()
     log = io.TextIOWrapper(raw, encoding="ascii")
-    with ProgressDisplay(log) as progress:
+    with LogDisplay(log) as progress:
         progress.start("sauvegarde préfecture")
         progress.finish("sauvegarde préfecture", "terminée")
     assert raw.getvalue() == b"sauvegarde pr?fecture: started\nsauvegarde pr?fecture: termin?e\n"
@@ -89,7 +90,7 @@ def test_many_threads_may_report_at_once() -> None:
             progress.update(name, Figures(bytes_done=done))
         progress.finish(name)
 
-    with ProgressDisplay(log) as progress, ThreadPoolExecutor(4) as pool:
+    with LogDisplay(log) as progress, ThreadPoolExecutor(4) as pool:
         list(pool.map(work, [f"step {n}" for n in range(20)]))
     lines = log.getvalue().splitlines()
     assert sorted(lines) == sorted([f"step {n}: {what}" for n in range(20) for what in ("started", "done")])
