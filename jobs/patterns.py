@@ -20,6 +20,11 @@ class PatternError(ValueError):
     """A pattern that restic would refuse, ignore, or take for something else than its writer meant."""
 
 
+def literal(path: str) -> str:
+    """The pattern that means this path and nothing else: what would be a wildcard in it is escaped."""
+    return "".join(f"\\{character}" if character in "*?[\\" else character for character in path)
+
+
 def compile(patterns: Iterable[str]) -> Callable[[str], bool]:
     """A test for absolute paths: whether one of the patterns matches the path or a folder above it.
 

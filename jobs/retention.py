@@ -1,8 +1,8 @@
 """What to keep and what to remove, with a reason for each point that is kept. restic's buckets, and four safeguards.
 
-As restic (0.17 and newer): of each hour, day, ISO week, month and year the newest point is kept, for as many of them as
+As restic (0.18 and newer): of each hour, day, ISO week, month and year the newest point is kept, for as many of them as
 the retention says, newest first; where fewer exist, the oldest point is kept as well, so that history is as long as it
-can be (restic 0.14 lacks that one rule and removes it). Beyond restic:
+can be (restic before 0.18 lacks that one rule). Beyond restic:
   - the newest `minimum` points are kept, and the newest `minimum` complete ones, whatever the rest says;
   - an incomplete point (its backup was partial) stands for its hour, day, … only where there is no complete one, and
     counts for `last` only where there are not enough complete ones;

@@ -56,6 +56,7 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
         stop=stop,
         watch=watch,
         workdir=workdir,
+        own=(workdir, *ledger.files),
         zone=settings.service.zone,
         host=settings.service.host or platform.node(),
     )

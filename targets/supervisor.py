@@ -137,9 +137,13 @@ class Supervisor:
         while self._running:
             yield from self._read(TICK_SECONDS)
             self._judge(time.monotonic())
-        until = time.monotonic() + DRAIN_SECONDS
-        while self._open and (left := until - time.monotonic()) > 0:
-            yield from self._read(left)
+        # Only our own waiting counts: what the child left in its pipes is read however long a slow reader takes.
+        left = DRAIN_SECONDS
+        while self._open and left > 0:
+            began = time.monotonic()
+            ready = list(self._read(left))
+            left -= time.monotonic() - began
+            yield from ready
 
     def heed(self, lines: Iterator[bytes], listener: Listener) -> None:
         """Hand lines to a listener and act on what they told it."""

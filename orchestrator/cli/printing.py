@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import threading
 from pathlib import Path
@@ -13,11 +12,17 @@ if TYPE_CHECKING:
     from reports.document import Document
 
 
-def prepare(arguments: argparse.Namespace, *builders: str) -> None:
-    """Import what `show` will need, and the `builders` of its document, while restic works: nobody waits for it."""
-    renderer = "reports.render_json" if arguments.json else "reports.terminal"
-    wanted = (*builders, renderer)
-    threading.Thread(target=lambda: [importlib.import_module(name) for name in wanted], daemon=True).start()
+def prepare(arguments: argparse.Namespace) -> None:
+    """Import what the result of work will be shown with while restic works, so that nobody waits for it at the end."""
+    threading.Thread(target=_ready_for_json if arguments.json else _ready_for_people, daemon=True).start()
+
+
+def _ready_for_json() -> None:
+    from reports import answers, render_json  # noqa: F401 (what counts is that they are there)
+
+
+def _ready_for_people() -> None:
+    from reports import answers, terminal  # noqa: F401 (what counts is that they are there)
 
 
 def show(arguments: argparse.Namespace, document: Document) -> None:

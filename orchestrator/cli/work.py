@@ -82,7 +82,7 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
         snapshot=getattr(arguments, "snapshot", None),
         begin_anew=getattr(arguments, "begin_anew", False),
     )
-    printing.prepare(arguments, "reports.answers")
+    printing.prepare(arguments)
     if arguments.dry_run:
         printing.show(arguments, _previewed(arguments, settings, ask, stop))
         return DONE

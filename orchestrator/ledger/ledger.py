@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -85,6 +86,12 @@ class Ledger:
     def label(self) -> str:
         """What people are shown: a file, or a server and its database. Never a password."""
         return self._database.label
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of a SQLite ledger; none where it is elsewhere."""
+        path = Path(self.label)
+        return (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))) if path.is_absolute() else ()
 
     def close(self) -> None:
         """Give back connections. Closing twice succeeds."""

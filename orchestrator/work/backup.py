@@ -24,6 +24,7 @@ from typing import Final
 from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Outcome, RecoveryPoint, RunState, Usage
 from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, decode, encode, shown, split
+from jobs.patterns import literal
 from jobs.plan import Step
 from jobs.policy import Command, Paths, Policy, Sqlite
 from jobs.snapshot import Content, Snapshot, manifest_name, tags
@@ -99,20 +100,40 @@ def work(run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
 def _paths(running: Running) -> Outcome:
     source = running.policy.source
     assert isinstance(source, Paths)  # noqa: S101 (the table below gives this function nothing else)
+    source = replace(source, exclude=(*source.exclude, *_own_below(source.paths, running.tools.own)))
     request = _request(running, source.paths, exclude=source.exclude, one_file_system=source.one_file_system)
     return _tree(running, Prepared(paths=source, request=request))
 
 
+def _own_below(paths: tuple[str, ...], own: tuple[Path, ...]) -> tuple[str, ...]:
+    """Patterns for what is Tandem's own inside the source: it changes while we work, and is no tenant's data.
+
+    The ledger above all: to open and close it as a mere file would drop this process's own locks on it
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    inside = [each for each in own if any(each.is_relative_to(path) for path in paths)]
+    return tuple(literal(str(each)) for each in inside)
+
+
 def _sqlite(running: Running) -> Outcome:
-    """Copy the live database into staging under its own path, and store it from there as if it stood at its place."""
+    """Copy the live database into staging under its own path, and store it from there as if it stood in place."""
     source = running.policy.source
     assert isinstance(source, Sqlite)  # noqa: S101 (the table below gives this function nothing else)
     tools = running.tools
     staging = tools.folder("staging", running.run)
     inside = source.path.lstrip("/")
     sqlite.copy(Path(source.path), staging / inside, stop=tools.stop, watch=tools.watch("copy the database"))
+    _look_like(Path(source.path), staging / inside)
     request = _request(running, (inside,), directory=staging)
     return _tree(running, Prepared(paths=Paths(paths=(source.path,)), request=request, root=staging))
+
+
+def _look_like(original: Path, copy: Path) -> None:
+    """Copy the live database into staging under its own path, and store it from there as if it were in place."""
+    known = original.stat()
+    if os.geteuid() == 0:
+        os.chown(copy, known.st_uid, known.st_gid)
+    copy.chmod(known.st_mode & 0o7777)
 
 
 def _request(running: Running, paths: tuple[str, ...], **rest: object) -> BackupRequest:

@@ -33,6 +33,7 @@ class Tools:
     stop: Stop
     watch: Callable[[str], Watch]
     workdir: Path
+    own: tuple[Path, ...]  # what no backup may hold: the workdir, and the ledger's files (see backup.py)
     zone: tzinfo
     host: str
 

@@ -95,7 +95,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     engines = [child for child in children if "restic" in child.name()]
     process.kill()
     process.wait(60)
-    _, alive = psutil.wait_procs(engines, timeout=20)
+    _, alive = psutil.wait_procs(engines, timeout=10)
     for left in children:
         with contextlib.suppress(psutil.NoSuchProcess):
             left.kill()
@@ -166,11 +166,11 @@ def _program(operator: Operator, program: Path) -> None:
     (operator.folder / "settings.toml").write_text(operator.settings.format(restic=program))
 
 
-def gate(operator: Operator, match: str, *, after: bool = False) -> Gate:
-    """Have restic wait before (or after) what `match` chooses."""
+def gate(operator: Operator, match: str, *, after: bool = False, first: str = ":") -> Gate:
+    """Have restic wait before (or after) what `match` chooses, and before that have the shell do `first`."""
     folder = operator.folder / "gate"
     folder.mkdir()
-    wait = f'touch "{folder}/reached"; while [ ! -e "{folder}/open" ]; do sleep 0.05; done'
+    wait = f'{first}; touch "{folder}/reached"; while [ ! -e "{folder}/open" ]; do sleep 0.05; done'
     hooked(operator, match, after=wait) if after else hooked(operator, match, before=wait)
     return Gate(folder)
 

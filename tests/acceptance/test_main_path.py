@@ -41,6 +41,7 @@ def cycled(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Op
         database.execute("CREATE TABLE person (name TEXT)")
         database.execute("INSERT INTO person VALUES ('Ngo')")
         database.commit()
+    (operator.folder / "register.db").chmod(0o640)
     done = operator.tandem("--json", "run")
     assert done.code == 0, done.out + done.err
     return operator
@@ -113,6 +114,11 @@ def test_the_snapshot_holds_the_database_and_the_output_under_their_own_paths(cy
     restored = cycled.folder / "restored"
     assert cycled.tandem("restore", "inventory", "--to", str(restored)).code == 0
     assert (restored / "inventory.txt").read_text() == "one\ntwo\n"
+    assert cycled.tandem("restore", "register", "--to", str(restored)).code == 0
+    back = restored / str(cycled.folder / "register.db").lstrip("/")
+    assert back.stat().st_mode & 0o777 == 0o640
+    with closing(sqlite3.connect(back)) as database:
+        assert database.execute("SELECT name FROM person").fetchall() == [("Ngo",)]
 
 
 @pytest.mark.parametrize("words", [("plan",), ("run", "--dry-run"), ("backup", "files", "--dry-run")])
@@ -172,6 +178,20 @@ def test_damage_at_one_site_turns_it_red_and_leaves_the_other_green(operator: Op
     assert status.code == 5
     verdicts = {row["site"]["text"]: row["verdict"]["severity"] for row in rows(status.json, "status")}
     assert verdicts == {"primary": "good", "secondary": "bad"}
+
+
+def test_tandems_own_files_are_no_part_of_a_backup(operator: Operator) -> None:
+    inside = SETTINGS.replace("///tandem.db", "///source/tandem.db").replace('"work"', '"source/odd [work]"')
+    operator.write_settings(inside)
+    for _ in range(2):
+        assert operator.tandem("backup", "files").code == 0
+    newest = operator.snapshots("primary")[-1]
+    listed = operator.bare("primary", "ls", newest["id"]).stdout
+    assert "a.txt" in listed
+    assert "tandem.db" not in listed
+    assert "odd [work]" not in listed
+    tested = operator.tandem("test-restore", "files", "--site", "primary")
+    assert tested.code == 0, tested.err
 
 
 def test_a_secret_command_that_fails_gives_no_password(operator: Operator) -> None:

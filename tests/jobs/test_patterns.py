@@ -226,3 +226,11 @@ def test_what_is_below_a_match_matches(path: str, name: str) -> None:
     for pattern in ("a", "*b", "/*/c", "d/**/e", "[^a]", "**/f"):
         excluded = patterns.compile([pattern])
         assert not excluded(path) or excluded(f"{path}/{name}")
+
+
+@given(st.text(st.sampled_from("ab*?[]\\/ "), min_size=1).map(lambda text: "/" + text.strip("/")))
+def test_a_literal_pattern_means_its_path_and_no_other(path: str) -> None:
+    matches = patterns.compile([patterns.literal(path)])
+    if "//" not in path and len(path) > 1:
+        assert matches(path)
+        assert not matches(path + "x")
