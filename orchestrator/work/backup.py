@@ -129,7 +129,7 @@ def _sqlite(running: Running) -> Outcome:
 
 
 def _look_like(original: Path, copy: Path) -> None:
-    """Copy the live database into staging under its own path, and store it from there as if it were in place."""
+    """Give the copy the original's mode, and its owner where we may: restored, it must be its service's again."""
     known = original.stat()
     if os.geteuid() == 0:
         os.chown(copy, known.st_uid, known.st_gid)
