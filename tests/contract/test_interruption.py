@@ -12,7 +12,7 @@ import pytest
 from jobs.failure import FailureKind
 from targets.errors import TargetError
 from targets.ports import FileKind, Store
-from tests.contract.places import PLACES, TENANT, Place, content_of, large, port_of, put, through
+from tests.contract.places import ON_DISK, PLACES, TENANT, Place, content_of, large, port_of, put, through
 from tests.servers.cable import Cable
 from tests.servers.sshd import Sshd, write_known_hosts
 
@@ -26,7 +26,7 @@ class Line:
     store: Store
 
 
-@pytest.fixture(params=["sftp", "s3", "rest", "rest-official"])
+@pytest.fixture(params=[kind for kind in ON_DISK if kind != "local"])
 def line(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Line]:
     place = PLACES[request.param](request, tmp_path)
     with Cable(port_of(place.vault)) as cable:

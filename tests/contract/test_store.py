@@ -16,7 +16,9 @@ from targets.errors import TargetError
 from targets.ports import FileKind, FileRef, Store, StoredFile
 from targets.vaults.layout import CONFIG, PIECE
 from tests.contract.places import (
+    OFFICIAL,
     OTHER_TENANT,
+    PLACES,
     TENANT,
     Place,
     content_of,
@@ -25,6 +27,7 @@ from tests.contract.places import (
     put,
     ref_of,
 )
+from tests.servers.rest import restic_rest_server
 
 MEBIBYTE = 1 << 20
 
@@ -271,3 +274,10 @@ def test_another_store_of_the_same_tenant_sees_the_same_files(place: Place, stor
     again = place.vault.store(TENANT)
     assert content_of(again, ref) == b"seen by both"
     again.close()
+
+
+def test_the_suite_is_run_against_restics_own_rest_server_too() -> None:
+    """rclone's server stands for the kind where there is no other; this says whether restic's own was shown as well."""
+    if restic_rest_server() is None:
+        pytest.skip("restic's own REST server is not here (set RESTIC_REST_SERVER to its path)")
+    assert OFFICIAL in PLACES
