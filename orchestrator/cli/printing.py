@@ -6,15 +6,20 @@ import argparse
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from reports.document import Document
 
 
+_SOON_SECONDS: Final = 0.5
+
+
 def prepare(arguments: argparse.Namespace) -> None:
-    """Import what the result of work will be shown with while restic works, so that nobody waits for it at the end."""
-    threading.Thread(target=_ready_for_json if arguments.json else _ready_for_people, daemon=True).start()
+    """Import what the result of work will be shown with once restic is under way: nobody waits for it at the end."""
+    soon = threading.Timer(_SOON_SECONDS, _ready_for_json if arguments.json else _ready_for_people)
+    soon.daemon = True
+    soon.start()
 
 
 def _ready_for_json() -> None:

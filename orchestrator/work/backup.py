@@ -1,10 +1,11 @@
 """Back up one policy: restic stores the source while we take the manifest of it, then both are confirmed in the vault.
 
     restic backup ──────────────────────────────┐
-    scan + hash of what is new ───────┐         ├─▶ sweep (what changed meanwhile?) ─▶ manifest ─▶ confirm both
-    restic backup --stdin (waits, deriving its key) ────────────────────────────────▶┘
+    scan + hash of what is new ─┐               ├─▶ sweep (what changed meanwhile?) ─▶ manifest ─▶ confirm both
+                                └─▶ restic backup --stdin (waits, deriving its key) ─▶┘
 
-The manifest's own restic starts with the others and waits, because deriving the key is most of what it costs.
+The manifest's own restic starts before it is needed and waits, because deriving the key is most of what it costs; but
+not before the scan has ended, so that the first restic never shares two cores with more than one of the two.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -150,18 +151,18 @@ def _tree(running: Running, prepared: Prepared) -> Outcome:
     """Run restic and our scan side by side, then sweep, and store the manifest with the restic that waited for it."""
     tools = running.tools
     with ExitStack() as ending:
-        stream = running.stream(manifest_name(running.policy.name), "manifest")
-        ending.callback(stream.abort)
         aside = ending.enter_context(ThreadPoolExecutor(1))
         broken = Event()
-        ending.callback(broken.set)
         scanned = aside.submit(_scan, running, prepared, _Either(tools.stop, broken))
+        starting = aside.submit(running.stream, manifest_name(running.policy.name), "manifest")
+        ending.callback(_abort, starting)
+        ending.callback(broken.set)
         stored = tools.engine.backup(running.to, prepared.request, watch=tools.watch("backup"), stop=tools.stop)
         bytes_hashed = scanned.result()
         unreadable, vanished = _told_apart(stored.unreadable)
         marked = _Marked(vanished)
         lines = marked.passing(_swept(running, prepared))
-        footer, manifest_stored = _store_manifest(running, lines, stream)
+        footer, manifest_stored = _store_manifest(running, lines, starting.result())
     result = BackupResult(
         bytes_hashed=bytes_hashed,
         changed=_first((*marked.changed, *vanished)),
@@ -170,6 +171,12 @@ def _tree(running: Running, prepared: Prepared) -> Outcome:
         unreadable_count=max(marked.unreadable_count, len(unreadable)),
     )
     return _ended(running, (stored, manifest_stored), footer, result)
+
+
+def _abort(starting: Future[StdinBackup]) -> None:
+    """End the restic that waits, if it was to be started and could be."""
+    if not starting.cancel() and starting.exception() is None:
+        starting.result().abort()
 
 
 def _scan(running: Running, prepared: Prepared, stop: Stop) -> int:

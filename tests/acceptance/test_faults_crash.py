@@ -64,13 +64,14 @@ def _restored_below(folder: str) -> Callable[[Operator], Callable[[], bool]]:
 
 @dataclass(frozen=True)
 class Case:
-    """One job: how it is asked for, what slows it down, and what shows that restic is in the middle of it."""
+    """One job: how it is asked for, what slows it down, what shows that restic is in the middle, what it changes."""
 
     words: tuple[str, ...]
-    restic: str  # among the arguments of the restic that does it
+    restic: str  # among the arguments of the restic that does it, and of no other
     slow: tuple[str, str, str]  # vault, limit, rate
     middle: Callable[[Operator], Callable[[], bool]]
     prepare: Callable[[Operator], None] = _nothing
+    writes: tuple[str, ...] = ()
 
 
 CASES = {
@@ -80,12 +81,14 @@ CASES = {
         slow=("primary", "upload", "256KiB/s"),
         middle=_packs_come("primary"),
         prepare=_prepare_backup,
+        writes=("primary",),
     ),
     "replicate": Case(
         words=("replicate", "files"),
         restic="copy",
         slow=("secondary", "upload", "256KiB/s"),
         middle=_packs_come("secondary"),
+        writes=("secondary",),
     ),
     "check": Case(
         words=("check", "files", "--site", "primary"),
@@ -105,6 +108,7 @@ CASES = {
         slow=("primary", "upload", "256KiB/s"),
         middle=_packs_come("primary"),
         prepare=_prepare_retention,
+        writes=("primary",),
     ),
     "restore": Case(
         words=("restore", "files", "--to", "back"),
@@ -135,7 +139,8 @@ def _finish(operator: Operator, case: Case) -> str:
     """The same command once more must succeed and leave everything sound; gives what it told."""
     again = done(operator, *_words(operator, case))
     assert leftovers(operator, operator.folder / "back") == []
-    assert_sound(operator, "primary", *(["secondary"] if case.restic == "copy" else []))
+    assert operator.locks("primary") + operator.locks("secondary") == []
+    assert_sound(operator, *case.writes)
     return again.err
 
 
