@@ -23,7 +23,7 @@ from orchestrator.settings import (
     SftpVaultSettings,
     VaultSettings,
 )
-from orchestrator.settings.secrets import SecretRef, require_private, resolve, resolve_pair
+from orchestrator.settings.secrets import SecretEnvironment, SecretRef, require_private, resolve, resolve_pair
 from targets.errors import TargetError
 from targets.secret import Secret
 
@@ -58,8 +58,18 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
         workdir=workdir,
         own=(workdir, *ledger.files),
         zone=settings.service.zone,
+        limits=limits,
+        withheld=frozenset(_secret_variables(settings)),
         host=settings.service.host or platform.node(),
     )
+
+
+def _secret_variables(settings: Settings) -> Iterator[str]:
+    """The environment variables that any secret of the settings is kept in, whoever's it is."""
+    references = [tenant.password for tenant in settings.tenants.values()]
+    references += [ref for vault in settings.vaults.values() if (ref := getattr(vault, "credentials", None))]
+    references += [settings.service.state] if not isinstance(settings.service.state, str) else []
+    return (reference.variable for reference in references if isinstance(reference, SecretEnvironment))
 
 
 def ledger_url(settings: Settings) -> str:

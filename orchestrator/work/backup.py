@@ -1,8 +1,7 @@
 """Back up one policy: restic stores the source while we take the manifest of it, then both are confirmed in the vault.
 
-    restic backup ──────────────────────────────┐
-    scan + hash of what is new ─┐               ├─▶ sweep (what changed meanwhile?) ─▶ manifest ─▶ confirm both
-                                └─▶ restic backup --stdin (waits, deriving its key) ─▶┘
+    restic backup ───────────────────────────────────────────────┐
+    scan + hash of what is new ─▶ restic backup --stdin (waits) ─┴─▶ sweep (changed meanwhile?) ─▶ manifest ─▶ confirm both
 
 The manifest's own restic starts before it is needed and waits, because deriving the key is most of what it costs; but
 not before the scan has ended, so that the first restic never shares two cores with more than one of the two.
@@ -231,7 +230,13 @@ def _command(running: Running) -> Outcome:
         ending.callback(stream.abort)
         beside = running.stream(manifest_name(running.policy.name), "manifest")
         ending.callback(beside.abort)
-        output = command.Output(source.command, stop=tools.stop, watch=tools.watch("backup"))
+        output = command.Output(
+            source.command,
+            stop=tools.stop,
+            watch=tools.watch("backup"),
+            limits=tools.limits,
+            withheld=tools.withheld,
+        )
         for piece in output:
             stream.write(piece)
         stored = stream.finish()

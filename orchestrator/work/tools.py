@@ -16,6 +16,7 @@ from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from targets.errors import TargetError
 from targets.ports import BackupEngine, Stop, Vault, Watch
+from targets.process import Limits
 from targets.secret import Secret
 
 _FULL: Final = frozenset((ENOSPC, EDQUOT))
@@ -35,6 +36,8 @@ class Tools:
     workdir: Path
     own: tuple[Path, ...]  # what no backup may hold: the workdir, and the ledger's files (see backup.py)
     zone: tzinfo
+    limits: Limits  # of one run of a tool, and of a source's command
+    withheld: frozenset[str]  # environment variables that hold secrets: no source's command is shown them
     host: str
 
     @contextmanager

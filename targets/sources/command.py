@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
@@ -33,18 +34,30 @@ class Output:
     """The pieces of a command's standard output. To be iterated once, to the end; then ask `size` and `sha256`.
 
     Iterating raises TargetError: SOURCE_COMMAND_FAILED (not found, ended by a signal, exit status other than 0, with
-    the end of its standard error), also after the last piece; CANCELLED. What came before is of no use then.
+    the end of its standard error), also after the last piece; CANCELLED, DEADLINE, NO_PROGRESS. What came before is of
+    no use then. `withheld` names the environment variables that hold other secrets: one tenant's command must not
+    store another tenant's password.
     """
 
-    def __init__(self, command: tuple[str, ...], *, stop: Stop, watch: Watch) -> None:
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        *,
+        stop: Stop,
+        watch: Watch,
+        limits: Limits | None = None,
+        withheld: Collection[str] = (),
+    ) -> None:
         self._command, self._stop, self._watch = command, stop, watch
+        self._limits = replace(limits or Limits(), grace_seconds=_GRACE_SECONDS)
+        self._withheld = withheld
         self._hash = sha256()
         self._size = 0
         self._whole = False
 
     def __iter__(self) -> Iterator[bytes]:
-        request = ProcessRequest(argv=self._command, environment=_environment())
-        pieces = pipe(request, limits=Limits(grace_seconds=_GRACE_SECONDS), stop=self._stop)
+        request = ProcessRequest(argv=self._command, environment=_environment(self._withheld))
+        pieces = pipe(request, limits=self._limits, stop=self._stop)
         with closing(pieces):
             while (piece := self._next(pieces)) is not None:
                 self._hash.update(piece)
@@ -90,8 +103,8 @@ class Output:
             raise ValueError("the command's output is known only after its last piece")
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
+def _environment(withheld: Collection[str]) -> dict[str, str]:
+    return {n: value for n, value in os.environ.items() if not n.startswith(_WITHHELD) and n not in withheld}
 
 
 def _end_of(errors: bytes) -> str:

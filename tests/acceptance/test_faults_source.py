@@ -242,3 +242,33 @@ def test_a_command_that_succeeds_is_stored_as_it_wrote(operator: Operator) -> No
     numbers = "".join(f"{number}\n" for number in range(1, 100_001))
     assert operator.bare("primary", "dump", stored["id"], "/all.sql").stdout == numbers
     assert _proven(operator, "dump").bytes_compared == len(numbers)
+
+
+COMMAND = """
+[tenants.other]
+title = "Other"
+password = {{ env = "OTHER_PASSWORD" }}
+
+[limits]
+deadline = "30s"
+no_progress = "8s"
+"""
+
+
+def test_a_command_is_held_to_the_limits_and_is_shown_no_tenants_password(operator: Operator) -> None:
+    def asking(*run: str) -> str:
+        source = f"source = {{{{ command = {{{{ run = {list(run)}, filename = 'out.txt' }}}} }}}}"
+        return operator_settings.replace('source = {{ paths = ["source"] }}', source) + COMMAND
+
+    operator_settings = operator.settings
+    operator.environment["OTHER_PASSWORD"] = "the other tenant's secret"
+    operator.write_settings(asking("sleep", "60"))
+    hung = operator.tandem("backup", "files")
+    assert hung.code == 4
+    assert "wrote nothing for too long" in " ".join(hung.err.split())
+    assert operator.snapshots("primary") == []
+    operator.write_settings(asking("env"))
+    assert operator.tandem("backup", "files").code == 0
+    stored = operator.bare("primary", "dump", "latest", "/out.txt", "--tag", "content=data").stdout
+    assert "PATH=" in stored
+    assert "OTHER_PASSWORD" not in stored
