@@ -26,7 +26,8 @@ def backups(folder: Path, bytecode: Path) -> Iterator[Result]:
     work = _Work(stage, source)
     stage.tandem("config", "validate")  # so that Python has its byte code
     yield result.ratio("first backup, with init", "restic", by_turns(3, work.first, work.bare_first), goal=1.10)
-    yield result.ratio("backup again, nothing changed", "restic", by_turns(7, work.again, work.bare_again), goal=1.50)
+    yield result.ratio("backup again, nothing changed", "restic", by_turns(9, work.again, work.bare_again), goal=1.50)
+    work.first()  # one recovery point on either side
     yield result.ratio("replicate, with init", "restic copy", by_turns(3, work.replicate, work.bare_copy))
     stage.forget("secondary", "bare/copy")
     yield result.ratio("restore test", "restic restore + sha256sum", by_turns(3, work.prove, work.bare_prove))
@@ -44,13 +45,15 @@ class _Work:
 
     def bare_first(self) -> Cost:
         self._stage.forget("bare")
-        return self._stage.restic("first", "init") + self.bare_again()
+        init = self._stage.restic("bare/first", "init")
+        return init + self._stage.restic("bare/first", "backup", "--json", "--", str(self._source))
 
     def again(self) -> Cost:
         return self._stage.tandem("backup", "files")
 
     def bare_again(self) -> Cost:
-        return self._stage.restic("first", "backup", "--json", "--", str(self._source))
+        """In Tandem's own repository: each has a key of its own that takes another time to derive."""
+        return self._stage.restic("primary/tenant", "backup", "--json", "--", str(self._source))
 
     def replicate(self) -> Cost:
         self._stage.forget("secondary")
@@ -58,8 +61,8 @@ class _Work:
 
     def bare_copy(self) -> Cost:
         self._stage.forget("bare/copy")
-        begun = self._stage.restic("copy", "init", "--copy-chunker-params", source="first")
-        return begun + self._stage.restic("copy", "copy", source="first")
+        begun = self._stage.restic("bare/copy", "init", "--copy-chunker-params", source="bare/first")
+        return begun + self._stage.restic("bare/copy", "copy", source="bare/first")
 
     def prove(self) -> Cost:
         return self._stage.tandem("test-restore", "files", "--site", "primary")
@@ -67,7 +70,7 @@ class _Work:
     def bare_prove(self) -> Cost:
         """Restore, hash every file as one would by hand, and clean up."""
         into = self._stage.folder / "bare" / "restored"
-        restored = self._stage.restic("first", "restore", "latest", "--target", str(into))
+        restored = self._stage.restic("bare/first", "restore", "latest", "--target", str(into))
         hashed = cost_of(["find", into, "-type", "f", "-exec", "sha256sum", "{}", "+"], self._stage.environment)
         return restored + hashed + cost_of(["rm", "-rf", into], self._stage.environment)
 

@@ -83,19 +83,19 @@ class Stage:
         return cost_of(argv, self.environment, codes=codes)
 
     def restic(self, repository: str, *words: str, source: str | None = None) -> Cost:
-        """One command of bare restic, with a cache of its own; `source` is the repository that `copy` takes from."""
+        """One command of bare restic on a repository below the folder; `source` is the one that `copy` takes from."""
         more = (
             {}
             if source is None
             else {
-                "RESTIC_FROM_REPOSITORY": str(self.folder / "bare" / source),
+                "RESTIC_FROM_REPOSITORY": str(self.folder / source),
                 "RESTIC_FROM_PASSWORD_FILE": str(self.folder / "tenant.key"),
             }
         )
         environment = {
             **self.environment,
             **more,
-            "RESTIC_REPOSITORY": str(self.folder / "bare" / repository),
+            "RESTIC_REPOSITORY": str(self.folder / repository),
             "RESTIC_PASSWORD_FILE": str(self.folder / "tenant.key"),
             "RESTIC_CACHE_DIR": str(self.folder / "bare" / "cache"),
         }

@@ -8,9 +8,9 @@ Failure
 │                       ACCESS_DENIED · DISK_FULL
 ├── of the source       SOURCE_MISSING · SOURCE_UNREADABLE · SOURCE_COMMAND_FAILED · SOURCE_DAMAGED
 ├── of the proof        DIFFERENCES_FOUND · MANIFEST_MISSING
-├── of the person's ask NOT_EMPTY · NOTHING_MATCHES
+├── of the person's ask NOT_EMPTY · NOTHING_MATCHES · TARGET_UNWRITABLE
 └── of Tandem itself    SECRET_UNAVAILABLE · BUSY · LEDGER_MISSING · LEDGER_READ_ONLY · LEDGER_TOO_NEW
-                        LEDGER_DAMAGED
+                        LEDGER_DAMAGED · INTERNAL
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ class FailureKind(StrEnum):
     MANIFEST_MISSING = "manifest-missing"
     NOT_EMPTY = "not-empty"
     NOTHING_MATCHES = "nothing-matches"
+    TARGET_UNWRITABLE = "target-unwritable"
     SECRET_UNAVAILABLE = "secret-unavailable"  # noqa: S105 (a failure's name, not a password)
     BUSY = "busy"
     LEDGER_MISSING = "ledger-missing"
     LEDGER_READ_ONLY = "ledger-read-only"
     LEDGER_TOO_NEW = "ledger-too-new"
     LEDGER_DAMAGED = "ledger-damaged"
+    INTERNAL = "internal"
 
 
 # The frozen exit codes of the command line; additions only (docs/manual.md lists them for users).
@@ -159,6 +161,9 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         _KIND.NOTHING_MATCHES: Trait(
             retryable=False, advice="List what there is with: tandem snapshots, or choose another time or pattern."
         ),
+        _KIND.TARGET_UNWRITABLE: Trait(
+            retryable=False, advice="Check the folder's owner, mode and what stands there; choose another with --to."
+        ),
         _KIND.SECRET_UNAVAILABLE: Trait(
             retryable=False, advice="Put the secret where the settings say, readable by its owner only (mode 0600)."
         ),
@@ -176,6 +181,9 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         ),
         _KIND.LEDGER_DAMAGED: Trait(
             retryable=False, advice="Put the ledger back from its backup; do not edit it.", exit_code=INTERNAL
+        ),
+        _KIND.INTERNAL: Trait(
+            retryable=False, advice="Run it again with -vv, and report what it shows.", exit_code=INTERNAL
         ),
     }
 )

@@ -148,7 +148,7 @@ class Owner:
     """Who runs it: enough to tell a dead owner from a living one, also after a reboot or a reused process id."""
 
     host: str
-    boot: str
+    boot: str  # of the kernel, and which of its process namespaces the process id counts in
     pid: int
     started: str  # the process's start time, in the kernel's clock ticks
 

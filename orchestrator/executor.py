@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,10 +10,10 @@ from typing import Final
 from jobs import claim
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, Outcome, Owner, RunRecord, RunState
-from jobs.plan import Plan, Step, StepKey
-from jobs.policy import Policy, PolicyName
+from jobs.plan import Plan, Skip, Step, StepKey
+from jobs.policy import Policy, PolicyName, SiteName
 from orchestrator.clock import new_run_id
-from orchestrator.ledger.ledger import Busy
+from orchestrator.ledger.ledger import Busy, LedgerError
 from orchestrator.work import backup, check, replicate, repositories, restore_test, retention
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
@@ -45,28 +45,33 @@ _MAY_LEAVE_A_LOCK: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Announcements:
-    """Who is told when a run begins and ends (the terminal, a log)."""
+    """Who is told when a run begins, ends, and by which fault of ours (the terminal, a log)."""
 
     begins: Callable[[RunRecord], None]
     ended: Callable[[RunRecord], None]
+    crashed: Callable[[Exception], None]  # Tandem's own fault, told before the run's end
 
 
 def execute(
-    plan: Plan, policies: Mapping[PolicyName, Policy], tools: Tools, owner: Owner, tell: Announcements
+    plan: Plan,
+    policies: Mapping[PolicyName, Policy],
+    tools: Tools,
+    owner: Owner,
+    tell: Announcements,
+    *,
+    note: str = "",
 ) -> tuple[RunRecord, ...]:
-    """Run every step in order; a step whose predecessor did not succeed ends as blocked, on record.
+    """Run every step in order, with `note` on its record; give a record of each, in the same order.
 
-    What another process holds ends as blocked too, unless it was all that was asked for. Raises LedgerError.
+    A step whose predecessor did not succeed ends as blocked, and so does what a stop left over. What another process
+    holds does too, unless it was all that was asked for. Raises LedgerError.
     """
     done: dict[StepKey, RunRecord] = {}
     for step in plan.steps:
-        if tools.stop.is_set():
-            break
-        blocker = next((done[key] for key in step.after if done[key].state not in _GOOD), None)
-        begun = intent(step, tools, owner)
-        if blocker is not None:
-            note = f"blocked by {blocker.job} {blocker.policy} ({blocker.id}), which ended {blocker.state}"
-            done[step.key] = _blocked(replace(begun, note=note), tools, tell)
+        begun = intent(step, tools, owner, note=note)
+        why_not = _why_not(step, done, tools)
+        if why_not:
+            done[step.key] = _blocked(replace(begun, note=why_not), tools, tell)
             continue
         try:
             done[step.key] = attempt(begun, _bound(step, policies[step.policy], tools), tools, tell)
@@ -75,6 +80,37 @@ def execute(
                 raise
             done[step.key] = _blocked(replace(begun, failure=busy.failure), tools, tell)
     return tuple(done.values())
+
+
+def _why_not(step: Step, done: Mapping[StepKey, RunRecord], tools: Tools) -> str:
+    if tools.stop.is_set():
+        return "not started: interrupted"
+    blocker = next((done[key] for key in step.after if done[key].state not in _GOOD), None)
+    if blocker is None:
+        return ""
+    return f"blocked by {blocker.job} {blocker.policy} ({blocker.id}), which ended {blocker.state}"
+
+
+def record_refusals(
+    refused: Iterable[Skip], policies: Mapping[PolicyName, Policy], at: SiteName | None, tools: Tools, owner: Owner
+) -> None:
+    """Put on record what was asked for in vain, once for each of the policy's places at a site or at all.
+
+    Raises LedgerError.
+    """
+    for skip in refused:
+        policy = policies[skip.policy]
+        for site, vault in (place for place in policy.places if at in {None, place[0]}):
+            step = Step(
+                job=skip.job,
+                policy=policy.name,
+                tenant=policy.tenant,
+                site=site,
+                vault=vault,
+                settings_hash=policy.settings_hash,
+            )
+            begun = intent(step, tools, owner, note=skip.reason.words)
+            tools.ledger.record(replace(begun, state=RunState.SKIPPED, finished_at=begun.started_at))
 
 
 def _bound(step: Step, policy: Policy, tools: Tools) -> Callable[[str], Outcome]:
@@ -102,7 +138,10 @@ def intent(step: Step, tools: Tools, owner: Owner, *, note: str = "") -> RunReco
 
 
 def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell: Announcements) -> RunRecord:
-    """Claim, work, record. Raises Busy before anything is done, and whatever is no TargetError after recording it."""
+    """Claim, work, record. Raises Busy before anything is done, and LedgerError; a person's second Ctrl-C is recorded.
+
+    What fails by our own fault fails alone: the other steps of a plan are other tenants' backups.
+    """
     tools.ledger.claim(begun)
     tell.begins(begun)
     try:
@@ -113,9 +152,11 @@ def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell
         _take_back_the_lock(outcome, begun, tools)
     except BaseException as error:
         outcome = _crashed(error)
-        tools.ledger.finish(begun.id, begun.owner, outcome, tools.clock.now())
-        _take_back_the_lock(outcome, begun, tools)
-        raise
+        if isinstance(error, LedgerError) or not isinstance(error, Exception):
+            tools.ledger.finish(begun.id, begun.owner, outcome, tools.clock.now())
+            _take_back_the_lock(outcome, begun, tools)
+            raise
+        tell.crashed(error)
     now = tools.clock.now()
     outcome = replace(outcome, note=outcome.note or begun.note)
     tools.ledger.finish(begun.id, begun.owner, outcome, now)
@@ -152,7 +193,7 @@ def _crashed(error: BaseException) -> Outcome:
     if isinstance(error, KeyboardInterrupt):
         return _failed(Failure(kind=FailureKind.CANCELLED, message="interrupted, without waiting for restic to end"))
     message = f"Tandem itself failed: {type(error).__name__}: {error}"
-    return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.TOOL_FAILED, message=message))
+    return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.INTERNAL, message=message))
 
 
 def _despite_the_dead(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools) -> Outcome:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Job, Outcome, RunRecord, RunState
-from jobs.policy import TenantName, VaultName
+from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.snapshot import Snapshot
 from orchestrator.work import backup, points, repositories
 from orchestrator.work.restore import staging
@@ -20,6 +20,7 @@ from targets.host import is_alive
 from targets.ports import unwatched
 
 Repository = tuple[TenantName, VaultName]
+Work = tuple[PolicyName, Job]  # of which one run at a time may be open
 
 _NOTE: Final = "Tandem died, but the repository holds this run's snapshot"
 
@@ -33,29 +34,54 @@ def repositories_of(record: RunRecord) -> frozenset[Repository]:
     return frozenset((record.tenant, VaultName(vault)) for vault in vaults)
 
 
-def recover(tools: Tools, touching: Iterable[Repository]) -> tuple[RunRecord, ...]:
-    """Resolve the open runs of dead owners of this host that touch the given repositories; give them as they now stand.
+def recover(
+    tools: Tools,
+    touching: Iterable[Repository],
+    *,
+    works: Collection[Work] = (),
+    tenants: Collection[TenantName] | None = None,
+    lost: Collection[Repository] = (),
+) -> tuple[RunRecord, ...]:
+    """Resolve the open runs of dead owners of this host that are in the way; give them as they now stand.
 
-    A run of another host is left alone: whether it lives cannot be seen from here. Raises TargetError when a
-    repository cannot be asked; the run then stays open, and the next command asks again.
+    In the way is what touches the given repositories, and what does one of `works`, wherever: a policy's vault may
+    have been another one then. What is in no settings any more (`tenants` are those that are), and what a person gave
+    up as `lost`, is not asked. A run of another host is left alone: whether it lives cannot be seen from here. Raises
+    TargetError when a repository cannot be asked; the run then stays open, and the next command asks again.
     """
     wanted = frozenset(touching)
     dead = [
         record
         for record in tools.ledger.open_runs()
-        if repositories_of(record) & wanted and is_alive(record.owner) is False
+        if (repositories_of(record) & wanted or (record.policy, record.job) in works)
+        and is_alive(record.owner) is False
     ]
-    return tuple(_resolve(record, tools) for record in dead)
+    vaults = frozenset(tools.vaults)  # their names: none of them is opened for this
+
+    def unasked(repository: Repository) -> str:
+        tenant, vault = repository
+        if vault not in vaults:
+            return f"vault {vault} is no longer in the settings: nothing could be asked"
+        if tenants is not None and tenant not in tenants:
+            return f"tenant {tenant} is no longer in the settings: nothing could be asked"
+        return f"its repository {tenant}@{vault} was given up" if repository in lost else ""
+
+    return tuple(_resolve(record, tools, unasked) for record in dead)
 
 
-def _resolve(record: RunRecord, tools: Tools) -> RunRecord:
-    there = [repository for repository in sorted(repositories_of(record)) if _was_ever_made(repository, tools)]
+def _resolve(record: RunRecord, tools: Tools, unasked: Callable[[Repository], str]) -> RunRecord:
+    touched = sorted(repositories_of(record))
+    silent = "; ".join(filter(None, map(unasked, touched)))
+    there = [each for each in touched if not unasked(each) and _was_ever_made(each, tools)]
     for repository in there:
         repositories.existing(tools, *repository)  # no other repository's locks are ever touched
         repositories.unlock(tools, *repository)
     found = _found(record, tools) if there and record.job is Job.BACKUP else ()
     try:
-        outcome = _what_became_of(record, found, tools) if there else _interrupted("it had not yet made its repository")
+        if silent or not there:
+            outcome = _interrupted(silent or "it had not yet made its repository")
+        else:
+            outcome = _what_became_of(record, found, tools)
     finally:
         _remove_leftovers(record, tools)
     now = tools.clock.now()

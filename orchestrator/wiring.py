@@ -42,7 +42,11 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
 
     workdir = settings.service.workdir
     cache = workdir / "cache"
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
+    except OSError as cause:
+        message = f"{cause.strerror or cause}; [service] workdir must be a folder that can be written"
+        raise TargetError("make", str(cache), FailureKind.TARGET_UNWRITABLE, message) from cause
     limits = Limits(
         deadline_seconds=settings.limits.deadline.total_seconds(),
         no_progress_seconds=settings.limits.no_progress.total_seconds(),

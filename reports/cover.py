@@ -16,6 +16,7 @@ from reports.document import Cell
 class Cover:
     """What a report says of itself. `now` is when it is made; `tenants` and `sites` hold titles for people.
 
+    `settings_hash` stands for the settings of the policies that it judges, as they stood.
     `restic` is the tool as the runs name it ("restic 0.14.0"), or empty where none ever ran.
     With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
     """

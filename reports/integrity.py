@@ -104,7 +104,7 @@ def _facts(cover: Cover) -> tuple[Fact, ...]:
             label="Software",
             cell=words(", ".join(filter(None, (f"Tandem {cover.tandem}", cover.restic)))),
         ),
-        Fact(key="settings_hash", label="Settings (SHA-256)", cell=words(cover.settings_hash)),
+        Fact(key="settings_hash", label="Policies' settings (SHA-256)", cell=words(cover.settings_hash)),
     )
 
 

@@ -17,24 +17,28 @@ if TYPE_CHECKING:
     import psutil  # 20 ms that `tandem --help` need not pay: imported where it is used
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE: Final = Path("/proc/self/ns/pid")
 GONE: Final = frozenset({"Z", "X", "x"})  # zombie or dead: its threads have ended
 
 
 def this_process() -> Owner:
-    """Who we are: host name, boot, process id and start time in clock ticks since boot."""
+    """Who we are: host name, boot with process namespace, process id and start time in clock ticks since boot."""
     _, started = _state_and_start(os.getpid())
-    return Owner(host=socket.gethostname(), boot=_boot(), pid=os.getpid(), started=started)
+    return Owner(host=socket.gethostname(), boot=f"{_boot()}/{_pid_namespace()}", pid=os.getpid(), started=started)
 
 
 def is_alive(owner: Owner) -> bool | None:
     """Whether that process still runs. None: it is on another host, or hidden from us, so we cannot know.
 
-    A container shares its host's boot id but not its process ids: give each container a host name of its own.
+    A host may be renamed: what shares boot and process namespace with us is here, whatever its host was called. A
+    container shares its host's boot but not its process ids: give each container a host name of its own.
     """
-    if owner.host != socket.gethostname():
-        return None
-    if owner.boot != _boot():
-        return False
+    boot, _, namespace = owner.boot.partition("/")
+    if not namespace or (boot, namespace) != (_boot(), _pid_namespace()):
+        if owner.host != socket.gethostname():
+            return None
+        if boot != _boot():
+            return False
     try:
         state, started = _state_and_start(owner.pid)
     except (FileNotFoundError, ProcessLookupError):
@@ -89,6 +93,14 @@ def peak_memory(pid: int | None = None) -> int:
 
 def _boot() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def _pid_namespace() -> str:
+    """Which process namespace our ids count in, as namespaces(7) tells it: `pid:[4026531836]`; empty when hidden."""
+    try:
+        return str(PID_NAMESPACE.readlink())
+    except OSError:
+        return ""
 
 
 def _state_and_start(pid: int) -> tuple[str, str]:

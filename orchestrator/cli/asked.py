@@ -26,12 +26,16 @@ def chosen(settings: Settings, names: Sequence[str]) -> tuple[Policy, ...]:
     return tuple(policy for policy in settings.policies if not names or policy.name in names)
 
 
-def site(settings: Settings, name: str | None) -> SiteName | None:
-    """The named site, if one is named. Raises UsageError."""
+def site(settings: Settings, name: str | None, policies: Sequence[Policy] = ()) -> SiteName | None:
+    """The named site, if one is named. Raises UsageError, also where one of the policies keeps nothing there."""
     if name is None:
         return None
     if name not in settings.sites:
         raise UsageError(f"there is no site {name!r} in {settings.file}{_nearest(name, list(settings.sites))}")
+    for policy in policies:
+        sites = [at for at, _ in policy.places]
+        if name not in sites:
+            raise UsageError(f"policy {policy.name} keeps nothing at site {name}; it has: {', '.join(sites)}")
     return SiteName(name)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import threading
 
 from orchestrator import settings as settings_room
@@ -18,10 +17,10 @@ def validate(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     settings = load(arguments)
     counts = {"policies": len(settings.policies), "vaults": len(settings.vaults), "tenants": len(settings.tenants)}
     if arguments.json:
-        sys.stdout.write(json.dumps({"valid": True, "file": str(settings.file), **counts}) + "\n")
+        printing.say(json.dumps({"valid": True, "file": str(settings.file), **counts}) + "\n")
     else:
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        sys.stdout.write(f"{settings.file} is valid: {told}\n")
+        printing.say(f"{settings.file} is valid: {told}\n")
     return 0
 
 
@@ -34,11 +33,12 @@ def show(arguments: argparse.Namespace, _stop: threading.Event) -> int:
 
 def schema(_arguments: argparse.Namespace, _stop: threading.Event) -> int:
     """Print the JSON Schema."""
-    sys.stdout.write(json.dumps(settings_room.schema(), indent=2) + "\n")
+    printing.say(json.dumps(settings_room.schema(), indent=2) + "\n")
     return 0
 
 
-def generate(_arguments: argparse.Namespace, _stop: threading.Event) -> int:
-    """Print commented settings to begin with."""
-    sys.stdout.write(settings_room.generate())
+def generate(arguments: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print commented settings to begin with; with --json as one document that holds their text."""
+    text = settings_room.generate()
+    printing.say(json.dumps({"settings": text}) + "\n" if arguments.json else text)
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import json
 import signal
 import sys
 import threading
@@ -13,7 +12,8 @@ import traceback
 from collections.abc import Callable
 from types import FrameType
 
-from jobs.failure import INTERNAL, INTERRUPTED, SETTINGS_INVALID, USAGE, Failure
+from jobs.failure import INTERNAL, INTERRUPTED, JOB_FAILED, SETTINGS_INVALID, USAGE, Failure, FailureKind
+from orchestrator.cli import printing
 
 Handler = Callable[[argparse.Namespace, threading.Event], int]
 
@@ -30,9 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
         return _handler(arguments.handler)(arguments, stop)
     except UsageError as mistake:
         return _ended(arguments, USAGE, str(mistake), "")
-    except BrokenPipeError:  # the reader (head, a pager) has seen enough
+    except printing.OutputError as error:
+        advice = "Free space there, or name another place that can be written."
+        return _ended(arguments, JOB_FAILED, str(error), advice, kind=FailureKind.TARGET_UNWRITABLE)
+    except BrokenPipeError:  # whoever read the progress is gone, and the work with it; results see printing.py
         sys.stderr.close()
-        return 0
+        return INTERRUPTED
     except KeyboardInterrupt:
         return _ended(arguments, INTERRUPTED, "interrupted", "Nothing is lost; run the same command again.")
     except Exception as error:  # noqa: BLE001 (the outermost edge: no traceback may reach a user)
@@ -78,7 +81,6 @@ def _failed(arguments: argparse.Namespace, error: Exception) -> int:
 
 def _ended(arguments: argparse.Namespace, code: int, message: str, advice: str, *, kind: str = "") -> int:
     if arguments.json:
-        document = {"error": {"exit_code": code, "kind": kind or None, "message": message, "advice": advice or None}}
-        sys.stdout.write(json.dumps(document) + "\n")
+        printing.error(code, kind, message, advice)
     sys.stderr.write(f"tandem: {message}\n" + (f"  next: {advice}\n" if advice else ""))
     return code

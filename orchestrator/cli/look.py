@@ -9,17 +9,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from jobs import period
-from jobs.failure import DONE, OBJECTIVE_MISSED
+from jobs.failure import DONE, OBJECTIVE_MISSED, Failure, FailureKind
 from jobs.history import Job, RunRecord
 from jobs.integrity import assess
 from jobs.period import Period
-from jobs.policy import Policy
+from jobs.policy import Policy, TenantName
 from orchestrator import wiring
 from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
-from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.settings import Settings, policy_told
 from reports import listing
 
@@ -36,11 +36,10 @@ def status(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     settings = asked.load(arguments)
     now = Clock().now()
     with _opened(settings) as ledger:
-        seen, points = ledger.glance(), ledger.points()  # every point, not the newest: a replica lags by its oldest gap
-    runs = (*seen.runs, *seen.open_runs)
-    judged = assess(settings.policies, runs, points, now)
+        seen = ledger.glance(now)
+    judged = assess(settings.policies, seen.runs, seen.points, now)
     service = settings.service
-    printing.show(arguments, listing.status(judged, runs, now=now, zone=service.zone, operator=service.name))
+    printing.show(arguments, listing.status(judged, seen.runs, now=now, zone=service.zone, operator=service.name))
     return OBJECTIVE_MISSED if any(each.verdict.fails for each in judged) else DONE
 
 
@@ -79,7 +78,7 @@ def snapshots(arguments: argparse.Namespace, stop: threading.Event) -> int:
 
     settings = asked.load(arguments)
     (policy,) = asked.chosen(settings, arguments.policies)
-    site = asked.site(settings, arguments.site)
+    site = asked.site(settings, arguments.site, [policy])
     with at_work(arguments, settings, stop) as session:
         tools = session.tools
         for at, vault in policy.places:
@@ -113,6 +112,7 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         records = ledger.runs(until=until)
         points = ledger.points(at=until)
         policies = settings.policies if until == now else _as_they_stood(ledger, settings, asked_for, records)
+    tenant = asked.tenant(settings, arguments.tenant)
     cover = Cover(
         operator=service.name,
         period=asked_for,
@@ -120,10 +120,10 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         zone=service.zone,
         tandem=VERSION,
         restic=max(records, key=_age).tool if records else "",
-        settings_hash=hashlib.sha256(settings.file.read_bytes()).hexdigest(),
+        settings_hash=_hash_of(policies, tenant),
         tenants={name: each.title for name, each in settings.tenants.items()},
         sites={name: each.title for name, each in settings.sites.items()},
-        tenant=asked.tenant(settings, arguments.tenant),
+        tenant=tenant,
     )
     document = integrity(cover, policies, records, points)
     form = "json" if arguments.json and arguments.format == "text" else arguments.format
@@ -134,13 +134,43 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     return DONE
 
 
-def _as_they_stood(ledger: Ledger, settings: Settings, over: Period, runs: Iterable[RunRecord]) -> tuple[Policy, ...]:
-    """The policies of a period that is over, as their last run in it knew them: a later edit changes no past figure.
+def _hash_of(policies: Iterable[Policy], tenant: TenantName | None) -> str:
+    """SHA-256 of the policies' own settings' hashes, sorted, a line each: what a report's figures were judged by."""
+    hashes = sorted(policy.settings_hash for policy in policies if tenant in {None, policy.tenant})
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
-    One that had not run by then was not there yet; one that did not run in it and is gone from the settings was gone.
+
+def _as_they_stood(ledger: Ledger, settings: Settings, over: Period, runs: Iterable[RunRecord]) -> tuple[Policy, ...]:
+    """The policies of a period that is over, as they were last known in it: a later edit changes no past figure.
+
+    A policy is known from the first command that did any work under its settings, whether it ever ran itself or not.
+    One that is gone from the settings, and of which nothing was heard in the period, was gone.
     """
-    ran = [run for run in sorted(runs, key=_age) if run.job is not Job.RESTORE]
-    told = {each: ledger.settings_text(each) for each in {run.settings_hash for run in ran}}
+    known, heard = {}, []
+    for settings_hash, text, moment in ledger.settings_before(over.end):
+        known[settings_hash] = _policy(ledger, settings_hash, text)
+        heard.append((moment, settings_hash))
+    heard += [(run.started_at, run.settings_hash) for run in runs if run.job is not Job.RESTORE]
     today = {policy.name for policy in settings.policies}
-    last = {run.policy: told[run.settings_hash] for run in ran if run.policy in today or run.started_at in over}
-    return tuple(policy_told(text) for text in last.values() if text is not None)
+    last = {}
+    for moment, settings_hash in sorted(heard):
+        policy = known.get(settings_hash) or _policy(ledger, settings_hash, ledger.settings_text(settings_hash))
+        if policy.name in today or moment in over:
+            last[policy.name] = policy
+    return tuple(last.values())
+
+
+def _policy(ledger: Ledger, settings_hash: str, text: str | None) -> Policy:
+    """What was remembered of a policy. Raises LedgerError: leaving it out would make a report look better."""
+    try:
+        policy = policy_told(text or "")
+    except ValueError as cause:
+        raise _unreadable(ledger, settings_hash) from cause
+    if policy.settings_hash != settings_hash:
+        raise _unreadable(ledger, settings_hash)
+    return policy
+
+
+def _unreadable(ledger: Ledger, settings_hash: str) -> LedgerError:
+    message = f"read the ledger {ledger.label}: the settings that {settings_hash} stands for cannot be read"
+    return LedgerError(Failure(kind=FailureKind.LEDGER_DAMAGED, message=message))

@@ -6,12 +6,14 @@ Only argparse is imported here; the handlers are imported by name after parsing 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 VERSION: Final = "0.1.0"
 _SETTINGS: Final = "settings.toml"
+_USAGE: Final = 2  # jobs.failure has the table; loading it here would make --help slower
 _EPILOG: Final = (
     "exit codes: 0 done, 1 internal error, 2 usage, 3 partial, 4 a job failed, 5 an objective is missed,\n"
     "            6 evidence does not verify, 7 settings invalid, 8 busy or locked, 130 interrupted"
@@ -22,15 +24,38 @@ if TYPE_CHECKING:  # argparse has no public name for it
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; ends the process with 2 and a usage line on a mistake, as argparse does."""
-    arguments = build().parse_args(argv)
+    """The parsed command line; ends the process with 2 and a usage line on a mistake, as argparse does.
+
+    With --json anywhere among the words a mistake is one JSON document on standard output too.
+    """
+    try:
+        arguments = build().parse_args(argv)
+    except _MistakeError as mistake:
+        if "--json" in argv:
+            from orchestrator.cli import printing
+
+            printing.error(_USAGE, "", str(mistake), f"See: {mistake.prog} --help")
+        sys.stderr.write(f"{mistake.usage}{mistake.prog}: error: {mistake}\n")
+        raise SystemExit(_USAGE) from None
     arguments.settings_given = arguments.settings is not None
     arguments.settings = Path(arguments.settings or _SETTINGS)
     return arguments
 
 
+class _MistakeError(Exception):
+    """The command line does not follow the grammar of `prog`."""
+
+    def __init__(self, message: str, prog: str, usage: str) -> None:
+        super().__init__(message)
+        self.prog = prog
+        self.usage = usage
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse's, but a verb that does not exist is answered with the nearest one that does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _MistakeError(message, self.prog, self.format_usage())
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         choices = list(action.choices or ())
@@ -100,6 +125,13 @@ def _work_verbs(verbs: _Verbs) -> None:
     plan.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
 
 
+def _at_least_one(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
 def _look_verbs(verbs: _Verbs) -> None:
     _verb(verbs, "status", "look:status", "a glance: every policy at every site, and what runs now")
     snapshots = _verb(verbs, "snapshots", "look:snapshots", "list a policy's recovery points, asked of the vaults")
@@ -107,7 +139,7 @@ def _look_verbs(verbs: _Verbs) -> None:
     snapshots.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")
     runs = _verb(verbs, "runs", "look:runs", "list what ran, newest first, and how it ended")
     runs.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
-    runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    runs.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
     runs.add_argument("--run", metavar="ID", help="one run, with all that is known of it")
     report = _verb(verbs, "report", "look:report", "the integrity report of a period")
     report.add_argument("subject", choices=["integrity"], help="what to report on")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +17,13 @@ if TYPE_CHECKING:
 
 
 _SOON_SECONDS: Final = 0.5
+
+
+class OutputError(Exception):
+    """What was asked for cannot be written where it should go."""
+
+    def __init__(self, where: str, cause: OSError) -> None:
+        super().__init__(f"write to {where}: {cause.strerror or cause}")
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -35,11 +46,48 @@ def show(arguments: argparse.Namespace, document: Document) -> None:
     if arguments.json:
         from reports import render_json
 
-        sys.stdout.write(render_json.render(document))
+        say(render_json.render(document))
     else:
         from reports import terminal
 
-        terminal.show(document, sys.stdout)
+        with _heard():
+            terminal.show(document, sys.stdout)
+
+
+def say(text: str) -> None:
+    """Write text on standard output. Raises OutputError; a reader that has seen enough is none."""
+    with _heard():
+        sys.stdout.write(text)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """What is written to standard output meanwhile has arrived afterwards, or nobody wants it any more (head, a pager).
+
+    What the command found out still decides on its exit code.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich ends the process at a broken pipe
+        _mute()
+    except OSError as cause:
+        _mute()
+        raise OutputError("standard output", cause) from cause
+
+
+def _mute() -> None:
+    """Let what is still to be written go nowhere, or Python itself fails at it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def error(code: int, kind: str, message: str, advice: str) -> None:
+    """The one JSON document that --json promises of an error, on standard output. Where that is full, stderr has it."""
+    document = {"error": {"exit_code": code, "kind": kind or None, "message": message, "advice": advice or None}}
+    with suppress(OutputError):
+        say(json.dumps(document) + "\n")
 
 
 def rendered(document: Document, form: str) -> str:
@@ -58,12 +106,14 @@ def rendered(document: Document, form: str) -> str:
 
 
 def write(text: str, file: Path | None) -> None:
-    """Write a rendered document to a file (its folder is made), or to standard output."""
+    """Write a rendered document to a file (its folder is made), or to standard output. Raises OutputError."""
     if file is None:
-        sys.stdout.write(text)
-    else:
+        return say(text)
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+    except OSError as cause:
+        raise OutputError(str(file), cause) from cause
 
 
 def note(line: str) -> None:

@@ -48,10 +48,8 @@ def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
 
 
 def _request(arguments: argparse.Namespace, settings: Settings, policy: Policy) -> Request:
-    site = asked.site(settings, arguments.site)
+    site = asked.site(settings, arguments.site, [policy])
     places = [place for place in policy.places if site in {None, place[0]}]
-    if not places:
-        raise UsageError(f"policy {policy.name} keeps nothing at site {site}; it has: {_sites(policy)}")
     try:
         compile_patterns(arguments.path)
     except PatternError as mistake:
@@ -66,10 +64,6 @@ def _request(arguments: argparse.Namespace, settings: Settings, policy: Policy) 
         patterns=tuple(arguments.path),
         overwrite=arguments.overwrite,
     )
-
-
-def _sites(policy: Policy) -> str:
-    return ", ".join(site for site, _ in policy.places)
 
 
 def _moment(text: str | None, zone: ZoneInfo) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Session:
     tools: Tools
     owner: Owner
     teller: Teller
+    verbose: int  # how often a person said -v
 
     @property
     def zone(self) -> ZoneInfo:
@@ -38,7 +40,11 @@ class Session:
     @property
     def announcements(self) -> Announcements:
         """Whom the executor tells."""
-        return Announcements(begins=self.teller.begins, ended=self.teller.ended)
+        return Announcements(begins=self.teller.begins, ended=self.teller.ended, crashed=self._crashed)
+
+    def _crashed(self, error: Exception) -> None:
+        if self.verbose > 1:
+            traceback.print_exception(error)
 
     def effective(self, policy: Policy) -> str:
         """The policy's effective settings as text, to be kept under its hash."""
@@ -59,4 +65,4 @@ def at_work(
         teller(clock, quiet=arguments.quiet) as tell,
     ):
         tools = wiring.tools(settings, ledger, stop=stop, watch=tell.watch)
-        yield Session(settings=settings, tools=tools, owner=this_process(), teller=tell)
+        yield Session(settings=settings, tools=tools, owner=this_process(), teller=tell, verbose=arguments.verbose)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from jobs.failure import DONE, INTERRUPTED, JOB_FAILED, PARTIAL, FailureKind
+from jobs.claim import busy
+from jobs.failure import DONE, INTERNAL, INTERRUPTED, JOB_FAILED, PARTIAL, FailureKind
 from jobs.history import Job, RunRecord, RunState
 from jobs.plan import Plan, Skip
 from jobs.planner import CYCLE
@@ -19,9 +20,9 @@ from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.session import Session, at_work
 from orchestrator.clock import Clock
-from orchestrator.executor import execute
-from orchestrator.ledger.ledger import LedgerError
-from orchestrator.recovery import recover
+from orchestrator.executor import execute, intent, record_refusals
+from orchestrator.ledger.ledger import Busy, LedgerError
+from orchestrator.recovery import Repository, recover, repositories_of
 from orchestrator.settings import Settings
 from orchestrator.settings.units import parse_share
 from orchestrator.work import repositories, retention
@@ -39,6 +40,7 @@ JOBS: Final = {
 }
 # How an attempt can have ended: what was blocked or skipped was none.
 _FINISHED: Final = (RunState.SUCCEEDED, RunState.PARTIAL, RunState.FAILED, RunState.INTERRUPTED)
+_BEGUN_ANEW: Final = "begun anew: the former repository was given up"
 
 
 def run(arguments: argparse.Namespace, stop: threading.Event) -> int:
@@ -78,7 +80,7 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
     ask = _Asked(
         policies=tuple(_as_asked(policy, arguments) for policy in asked.chosen(settings, arguments.policies)),
         jobs=jobs,
-        site=asked.site(settings, getattr(arguments, "site", None)),
+        site=asked.site(settings, getattr(arguments, "site", None), asked.chosen(settings, arguments.policies)),
         snapshot=getattr(arguments, "snapshot", None),
         begin_anew=getattr(arguments, "begin_anew", False),
     )
@@ -95,14 +97,32 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
 
 
 def _carried_out(session: Session, ask: _Asked) -> tuple[tuple[RunRecord, ...], tuple[Skip, ...]]:
+    _remember_settings(session)
     made = _planned(session.tools, ask)
+    _explain_what_was_interrupted(session, made, lost=_lost(session, made) if ask.begin_anew else frozenset())
     if ask.begin_anew:
-        for step in made.steps:
-            repositories.begin_anew(session.tools, step.tenant, step.vault)
-    _explain_what_was_interrupted(session, made)
+        _begin_anew(session, made)
     made = _planned(session.tools, ask)  # what recovery found out may change it
-    _remember_settings(session, ask.by_name)
-    return execute(made, ask.by_name, session.tools, session.owner, session.announcements), made.skips
+    refused = [skip for skip in made.skips if skip.refused]
+    record_refusals(refused, ask.by_name, ask.site, session.tools, session.owner)
+    note = _BEGUN_ANEW if ask.begin_anew else ""
+    return execute(made, ask.by_name, session.tools, session.owner, session.announcements, note=note), made.skips
+
+
+def _lost(session: Session, made: Plan) -> frozenset[Repository]:
+    """Of the repositories that the steps write, those that do not stand in their places."""
+    written = {(step.tenant, step.vault) for step in made.steps}
+    return frozenset(each for each in written if not repositories.is_there(session.tools, *each))
+
+
+def _begin_anew(session: Session, made: Plan) -> None:
+    """Forget what the steps write, once nothing is at work there. Raises Busy naming the run that is."""
+    tools = session.tools
+    for step in made.steps:
+        for other in tools.ledger.open_runs():
+            if (step.tenant, step.vault) in repositories_of(other):
+                raise Busy(busy(other, intent(step, tools, session.owner)), other)
+        repositories.begin_anew(tools, step.tenant, step.vault)
 
 
 def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
@@ -159,24 +179,26 @@ def _preview(session: Session, made: Plan, ask: _Asked) -> Document:
     return listing.retention(removals, zone=session.zone)
 
 
-def _explain_what_was_interrupted(session: Session, made: Plan) -> None:
+def _explain_what_was_interrupted(session: Session, made: Plan, *, lost: frozenset[Repository]) -> None:
     touched = {(step.tenant, vault) for step in made.steps for vault in (step.vault, step.source_vault) if vault}
-    for record in recover(session.tools, touched):
+    works = {(step.policy, step.job) for step in made.steps}
+    for record in recover(session.tools, touched, works=works, tenants=session.settings.tenants, lost=lost):
         printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
 
 
-def _remember_settings(session: Session, names: Collection[PolicyName]) -> None:
+def _remember_settings(session: Session) -> None:
     """Keep the text behind each hash, so that a past figure can name the rule under which it came to be.
 
-    It is what the settings say: what one command line asked for is no rule.
+    Of every policy, whatever was asked for: one that never ran was promised all the same. It is what the settings
+    say: what one command line asked for is no rule.
     """
     now = session.tools.clock.now()
-    for policy in (each for each in session.settings.policies if each.name in names):
+    for policy in session.settings.policies:
         session.tools.ledger.remember_settings(policy.settings_hash, session.effective(policy), now)
 
 
 def exit_code(records: Sequence[RunRecord], skips: Iterable[Skip], *, stopped: bool) -> int:
-    """The worst of what happened: interrupted, then a failure's own code, then a refusal, then partial, then done.
+    """The worst of what happened: interrupted, our own fault, a failure's code, a refusal, partial, done.
 
     What was blocked by another step of the same plan adds no code of its own: the other step tells it.
     """
@@ -185,6 +207,8 @@ def exit_code(records: Sequence[RunRecord], skips: Iterable[Skip], *, stopped: b
     failures = [record for record in records if record.state in {RunState.FAILED, RunState.BLOCKED}]
     if failures:
         codes = {record.failure.exit_code for record in failures if record.failure}
+        if any(record.failure.kind is FailureKind.INTERNAL for record in failures if record.failure):
+            return INTERNAL
         return codes.pop() if len(codes) == 1 else JOB_FAILED
     if any(skip.refused for skip in skips):
         return JOB_FAILED

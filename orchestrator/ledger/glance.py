@@ -1,43 +1,68 @@
-"""What `tandem status` shows: the newest of everything, by statements that indexes answer."""
+"""What `tandem status` judges: as few runs as give the verdicts that all runs would give.
+
+Of every job the runs that ended at or after the last one that settles it. What came before such a one cannot count:
+- of backups, copies and retentions, one that succeeded;
+- of a repository's checks, a clean one that read everything: it proves any share, and no earlier damage outlives it;
+- of a policy's restore tests at a place, one that compared files and found them equal; but differences may stand for
+  as long as their snapshot is there, so all since the first that found any are taken.
+And the backup of each recovery point that is there, which knows whether files were changing.
+
+jobs/integrity.py and jobs/proof.py have the rules; a property test holds this to them. It reads results as the codec
+writes them, and where it does not know one it takes more runs, never fewer.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
-from jobs.history import RecoveryPoint, RunRecord
+from jobs.history import CheckResult, RecoveryPoint, RunRecord
+from orchestrator.ledger.codec import micros, result_text
 
-NEWEST_RUNS: Final = """
-    SELECT run.* FROM run JOIN
-        (SELECT policy, job, vault, max(started_at) AS started_at FROM run GROUP BY policy, job, vault) AS newest
-        ON run.policy = newest.policy AND run.job = newest.job AND run.vault = newest.vault
-        AND run.started_at = newest.started_at
-    ORDER BY run.policy, run.job, run.vault, run.id
+JUDGED: Final = """
+    WITH settled AS (
+        SELECT tenant, vault, job, CASE job WHEN 'check' THEN '' ELSE policy END AS whose, max(finished_at) AS since
+        FROM run WHERE state = 'succeeded' AND finished_at <= :at AND CASE job
+            WHEN 'check' THEN result = :all_read_clean
+            WHEN 'restore-test' THEN result LIKE :equal AND result NOT LIKE :nothing_compared
+            ELSE job <> 'restore' END
+        GROUP BY 1, 2, 3, 4
+    ), differing AS (
+        SELECT tenant, vault, job, policy AS whose, min(finished_at) AS since
+        FROM run WHERE job = 'restore-test' AND result NOT LIKE :equal
+        GROUP BY 1, 2, 3, 4
+    )
+    SELECT run.* FROM run
+        LEFT JOIN settled ON settled.tenant = run.tenant AND settled.vault = run.vault AND settled.job = run.job
+            AND settled.whose = CASE run.job WHEN 'check' THEN '' ELSE run.policy END
+        LEFT JOIN differing ON differing.tenant = run.tenant AND differing.vault = run.vault
+            AND differing.job = run.job AND differing.whose = run.policy
+    WHERE run.state = 'running' OR run.job <> 'restore' AND (
+        settled.since IS NULL OR run.finished_at >= settled.since OR run.finished_at >= differing.since
+        OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE gone_at IS NULL))
+    ORDER BY run.started_at, run.id
 """
-NEWEST_POINTS: Final = """
-    SELECT point.* FROM recovery_point AS point JOIN
-        (SELECT policy, vault, max(time) AS time FROM recovery_point WHERE gone_at IS NULL GROUP BY policy, vault)
-        AS newest ON point.policy = newest.policy AND point.vault = newest.vault AND point.time = newest.time
-    WHERE point.gone_at IS NULL
-    ORDER BY point.policy, point.vault, point.snapshot
-"""
+THERE: Final = "SELECT * FROM recovery_point WHERE gone_at IS NULL ORDER BY time, snapshot"
+
+
+def judged(at: datetime) -> dict[str, Any]:
+    """The values of JUDGED for a judgement as of an instant."""
+    return {
+        "at": micros(at),
+        "all_read_clean": result_text(CheckResult(read_data="100%")),
+        "equal": '%"differences":0,%',
+        "nothing_compared": '%"files_compared":0,%',
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Glance:
-    """The newest run of each (policy, job, vault), the newest recovery point that is there of each (policy, vault)."""
+    """The runs that count and the open ones, oldest first, and every recovery point that is there, all of one instant.
+
+    Every point, not the newest: a replica lags by its oldest gap. People's restores are judged by nothing, and left out
+    but for the open ones.
+    """
 
     runs: tuple[RunRecord, ...]
     points: tuple[RecoveryPoint, ...]
-    open_runs: tuple[RunRecord, ...]  # oldest first
-
-    @classmethod
-    def of(
-        cls, runs: tuple[RunRecord, ...], points: tuple[RecoveryPoint, ...], open_runs: tuple[RunRecord, ...]
-    ) -> Glance:
-        """From what the statements found: of several with the same time, the last by id stands for all."""
-        return cls(
-            runs=tuple({(run.policy, run.job, run.vault): run for run in runs}.values()),
-            points=tuple({(point.policy, point.vault): point for point in points}.values()),
-            open_runs=open_runs,
-        )

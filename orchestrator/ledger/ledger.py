@@ -20,6 +20,7 @@ from orchestrator.ledger.codec import (
     UnreadableRowError,
     escape,
     micros,
+    moment,
     outcome_row,
     owner_row,
     point_of,
@@ -32,7 +33,7 @@ from orchestrator.ledger.codec import (
 )
 from orchestrator.ledger.database import Database, Row, Transaction, Values
 from orchestrator.ledger.faults import Busy, LedgerError, Superseded
-from orchestrator.ledger.glance import NEWEST_POINTS, NEWEST_RUNS, Glance
+from orchestrator.ledger.glance import JUDGED, THERE, Glance, judged
 from orchestrator.ledger.place import refused, sqlite_path
 from orchestrator.ledger.sqlite import SqliteDatabase
 
@@ -273,13 +274,21 @@ class Ledger:
         found = self._ask(statement, {"hash": settings_hash}, lambda row: unescape(row["text"]))
         return next(iter(found), None)
 
-    def glance(self) -> Glance:
-        """The newest run and recovery point of everything, and what is open, all of one instant."""
+    def settings_before(self, until: datetime) -> tuple[tuple[str, str, datetime], ...]:
+        """Hash, text and first use of all settings that were first used before `until`, the earliest first."""
+        statement = "SELECT * FROM settings_version WHERE first_used_at < :until ORDER BY first_used_at, hash"
+        return self._ask(
+            statement,
+            {"until": micros(until)},
+            lambda row: (row["hash"], unescape(row["text"]), moment(row["first_used_at"])),
+        )
+
+    def glance(self, at: datetime) -> Glance:
+        """What `status` judges as of an instant that is not past."""
         with self._database.reading("read") as transaction:
-            return Glance.of(
-                runs=self._read(transaction.rows(NEWEST_RUNS, {}), run_of),
-                points=self._read(transaction.rows(NEWEST_POINTS, {}), point_of),
-                open_runs=self._read(transaction.rows(_OPEN_RUNS, {}), run_of),
+            return Glance(
+                runs=self._read(transaction.rows(JUDGED, judged(at)), run_of),
+                points=self._read(transaction.rows(THERE, {}), point_of),
             )
 
     def _ask(self, statement: str, values: Values, reader: Callable[[Row], _T]) -> tuple[_T, ...]:

@@ -1,7 +1,7 @@
 """Back up one policy: restic stores the source while we take the manifest of it, then both are confirmed in the vault.
 
     restic backup ───────────────────────────────────────────────┐
-    scan + hash of what is new ─▶ restic backup --stdin (waits) ─┴─▶ sweep (changed meanwhile?) ─▶ manifest ─▶ confirm both
+    scan + hash of what is new ─▶ restic backup --stdin (waits) ─┴─▶ sweep (changed meanwhile?) ─▶ manifest ─▶ confirm
 
 The manifest's own restic starts before it is needed and waits, because deriving the key is most of what it costs; but
 not before the scan has ended, so that the first restic never shares two cores with more than one of the two.
@@ -10,7 +10,6 @@ not before the scan has ended, so that the first restic never shares two cores w
 from __future__ import annotations
 
 import os
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +29,7 @@ from jobs.policy import Command, Paths, Policy, Sqlite
 from jobs.snapshot import Content, Snapshot, manifest_name, tags
 from orchestrator.work import repositories
 from orchestrator.work.points import Manifest
-from orchestrator.work.tools import Tools
+from orchestrator.work.tools import Tools, remove_tree
 from targets.ports import Access, BackupRequest, Progress, StdinBackup, Stop, Stored
 from targets.sources import command, sqlite, tree
 
@@ -94,7 +93,7 @@ def work(run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
         return _WORKS[type(policy.source)](running)
     finally:
         for leftover in ("manifests", "staging"):
-            shutil.rmtree(tools.workdir / leftover / run, ignore_errors=True)
+            remove_tree(tools.workdir / leftover / run)
 
 
 def _paths(running: Running) -> Outcome:

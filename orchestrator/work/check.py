@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 from jobs.failure import Failure, FailureKind
 from jobs.history import CheckResult, Outcome, RunState
 from jobs.plan import Step
 from jobs.policy import Policy
 from orchestrator.work import repositories
-from orchestrator.work.tools import Tools
+from orchestrator.work.tools import Tools, remove_tree
 
 
 def work(run: str, step: Step, _policy: Policy, tools: Tools) -> Outcome:
@@ -19,7 +17,7 @@ def work(run: str, step: Step, _policy: Policy, tools: Tools) -> Outcome:
     try:
         found = tools.engine.check(of, read_data=step.read_data, scratch=scratch, watch=watch, stop=tools.stop)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
     result = CheckResult(read_data=step.read_data, errors=found.errors, findings=found.findings)
     if not found.errors:
         return Outcome(state=RunState.SUCCEEDED, result=result, usage=found.usage)

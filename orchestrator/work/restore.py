@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,18 +15,22 @@ from jobs import patterns
 from jobs.comparison import Comparison
 from jobs.failure import Failure, FailureKind
 from jobs.history import Outcome, RestoreResult, RunState
-from jobs.manifest import decode, path_of, shown
-from jobs.policy import Policy, SiteName, VaultName
+from jobs.manifest import Entry, decode, path_of, shown
+from jobs.policy import Policy, SiteName, Sqlite, VaultName
 from jobs.snapshot import Snapshot
 from orchestrator.work import points, repositories
 from orchestrator.work.restore_test import require_room
-from orchestrator.work.tools import Tools
+from orchestrator.work.tools import Tools, remove_tree
 from targets.errors import TargetError
 from targets.ports import Access, unwatched
 from targets.sources import tree
 
 _TOLD: Final = 5  # names in a sentence
 _FINDINGS_KEPT: Final = 100
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+# What SQLite keeps beside a database: left over from another one, it would be played into the restored file
+# (https://www.sqlite.org/howtocorrupt.html, 1.4).
+_JOURNALS: Final = ("-wal", "-shm", "-journal")
 # A point that cannot be proven is still restored, and said not to be verified: in an emergency it may be all there is.
 _WITHOUT_PROOF: Final = frozenset({FailureKind.MANIFEST_MISSING, FailureKind.REPOSITORY_DAMAGED})
 
@@ -52,10 +56,12 @@ class Selection:
     point: Snapshot
     expected: points.Manifest | None
     wanted: Callable[[str], bool]
+    entries: int = 0
     files: int = 0
     bytes: int = 0
-    in_the_way: tuple[str, ...] = ()  # the first of what already stands at the target
+    in_the_way: tuple[Path, ...] = ()  # the first of what already stands at the target
     in_the_way_count: int = 0
+    immovable: Path | None = None  # the first of it that not even --overwrite replaces
 
 
 def staging(target: Path, run: str) -> Path:
@@ -76,56 +82,142 @@ def select(request: Request, of: Access, scratch: Path, tools: Tools) -> Selecti
             raise
         return Selection(point=point, expected=None, wanted=wanted)
     selection = _counted(request, Selection(point=point, expected=expected, wanted=wanted), expected.lines())
-    if not selection.files:
+    if not selection.entries:
         message = f"nothing in snapshot {point.id[:8]} matches {', '.join(request.patterns) or 'the request'}"
         raise TargetError("restore", policy.name, FailureKind.NOTHING_MATCHES, message)
     return selection
 
 
 def _counted(request: Request, selection: Selection, lines: Iterable[bytes]) -> Selection:
-    files = total = standing = 0
-    in_the_way: list[str] = []
+    entries = files = total = 0
+    standing = _Standing(request)
     for entry in map(decode, _only(selection.wanted, lines)):
+        entries += 1
         files += entry.type == "file"
         total += entry.size
-        if entry.type != "dir" and os.path.lexists(_placed(request.target, entry.path)):
-            standing += 1
-            in_the_way += [entry.path] if len(in_the_way) < _TOLD else []
-    return replace(selection, files=files, bytes=total, in_the_way=tuple(in_the_way), in_the_way_count=standing)
+        standing.look(entry)
+    return replace(
+        selection,
+        entries=entries,
+        files=files,
+        bytes=total,
+        in_the_way=tuple(standing.first),
+        in_the_way_count=standing.count,
+        immovable=standing.immovable,
+    )
+
+
+class _Standing:
+    """What stands at the target where entries are to go, each place counted once; entries come folder by folder."""
+
+    def __init__(self, request: Request) -> None:
+        self._target, self._journals = request.target, _journals(request.policy)
+        self._folder: Path | None = None  # the last one whose way down was looked at
+        self._no_folders: set[Path] = set()
+        self.count = 0
+        self.first: list[Path] = []
+        self.immovable: Path | None = None
+
+    def look(self, entry: Entry) -> None:
+        place = _placed(self._target, entry.path)
+        if entry.type == "dir":
+            return self._look_down_to(place)
+        self._look_down_to(place.parent)
+        journals = self._journals if entry.type == "file" else ()
+        for each in (place, *_beside(place, journals)):
+            if os.path.lexists(each):
+                self._note(each, immovable=_is_folder(each) and _is_full(each))
+        return None
+
+    def _look_down_to(self, folder: Path) -> None:
+        """Every folder below the target on the way must be one, or not be there; a link leads to somewhere else."""
+        if folder == self._folder or self._target not in folder.parents:
+            return
+        self._folder = folder
+        for each in reversed([folder, *folder.parents[: folder.parents.index(self._target)]]):
+            if os.path.lexists(each) and not _is_folder(each):
+                if each not in self._no_folders:
+                    self._no_folders.add(each)
+                    self._note(each, immovable=each.is_symlink())
+                return
+
+    def _note(self, place: Path, *, immovable: bool) -> None:
+        self.count += 1
+        self.first += [place] if len(self.first) < _TOLD else []
+        if immovable and self.immovable is None:
+            self.immovable = place
+
+
+def _is_folder(place: Path) -> bool:
+    return not place.is_symlink() and place.is_dir()
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except PermissionError:  # then it is not ours to replace either
+        return True
+
+
+def _journals(policy: Policy) -> tuple[str, ...]:
+    return _JOURNALS if isinstance(policy.source, Sqlite) else ()
+
+
+def _beside(place: Path, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+    return tuple(place.with_name(place.name + suffix) for suffix in suffixes)
 
 
 def work(run: str, request: Request, tools: Tools) -> Outcome:
     """Restore what was asked for. Raises TargetError: NOT_EMPTY, with nothing written, where files are in the way."""
     of = repositories.existing(tools, request.policy.tenant, request.vault)
     scratch, put_together = tools.folder("scratch", run), staging(request.target, run)
+    move = Move(overwrite=request.overwrite, journals=_journals(request.policy))
     try:
         selection = select(request, of, scratch, tools)
-        _require_no_overwriting(request, selection)
-        request.target.mkdir(parents=True, exist_ok=True)
-        require_room(request.target, selection.bytes, f"snapshot {selection.point.id[:8]}")
-        put_together.mkdir(mode=0o700)
-        return _bring_back(request, selection, of, put_together, tools)
-    except OSError as error:
-        raise _refused(request, error) from error
+        _require_a_way(request, selection)
+        with _at_the_target(request, move):
+            request.target.mkdir(parents=True, exist_ok=True)
+            require_room(request.target, selection.bytes, f"snapshot {selection.point.id[:8]}")
+            put_together.mkdir(mode=0o700)
+            return _bring_back(request, selection, (of, put_together, move), tools)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(put_together, ignore_errors=True)
+        remove_tree(scratch)
+        remove_tree(put_together)
 
 
-def _bring_back(request: Request, selection: Selection, of: Access, put_together: Path, tools: Tools) -> Outcome:
+@contextmanager
+def _at_the_target(request: Request, move: Move) -> Iterator[None]:
+    """A system's refusal becomes a TargetError that says how far we came."""
+    try:
+        yield
+    except OSError as error:
+        kind = FailureKind.DISK_FULL if error.errno in _FULL else FailureKind.TARGET_UNWRITABLE
+        where = shown(os.fsdecode(error.filename or request.target))
+        far = (
+            "what was already moved into place stays there"
+            if move.moved or move.replaced
+            else "nothing was moved into place"
+        )
+        message = f"{where}: {error.strerror or error}; {far}"
+        raise TargetError("restore to", str(request.target), kind, message) from error
+
+
+def _bring_back(request: Request, selection: Selection, by: tuple[Access, Path, Move], tools: Tools) -> Outcome:
+    of, put_together, move = by
     watch, wanted = tools.watch("restore"), request.patterns
     restored = tools.engine.restore(of, selection.point.id, put_together, include=wanted, watch=watch, stop=tools.stop)
     if selection.expected is None:
         selection = _counted(request, selection, _scanned(put_together, tools))
-        _require_no_overwriting(request, selection)
+        _require_a_way(request, selection)
     verified, findings = _verify(selection, put_together, tools)
     findings += [f"restic: {error}" for error in restored.errors]
+    move.into(put_together, request.target)
     result = RestoreResult(
         snapshot=selection.point.id,
         target=str(request.target),
         files=selection.files,
         bytes=selection.bytes,
-        overwritten=move_into(put_together, request.target, overwrite=request.overwrite),
+        overwritten=move.replaced,
         verified=verified,
     )
     failure = _doubt(selection, findings)
@@ -178,46 +270,65 @@ def _placed(target: Path, path: str) -> Path:
     return target / path.lstrip("/")
 
 
-def _require_no_overwriting(request: Request, selection: Selection) -> None:
+def _require_a_way(request: Request, selection: Selection) -> None:
+    if selection.immovable is not None:
+        message = (
+            f"{shown(str(selection.immovable))} is a link or a full folder that is not replaced; nothing was written"
+        )
+        raise TargetError("restore to", str(request.target), FailureKind.TARGET_UNWRITABLE, message)
     if selection.in_the_way and not request.overwrite:
-        names = ", ".join(shown(str(_placed(request.target, path))) for path in selection.in_the_way)
+        names = ", ".join(shown(str(place)) for place in selection.in_the_way)
         more = " and more" if selection.in_the_way_count > len(selection.in_the_way) else ""
         message = f"{selection.in_the_way_count} files are already there, and nothing was written: {names}{more}"
         raise TargetError("restore to", str(request.target), FailureKind.NOT_EMPTY, message)
 
 
-def _refused(request: Request, error: OSError) -> TargetError:
-    kind = FailureKind.DISK_FULL if error.errno == errno.ENOSPC else FailureKind.ACCESS_DENIED
-    message = f"{error.strerror or error}; what was already moved into place stays there"
-    return TargetError("restore to", str(request.target), kind, message)
+class Move:
+    """Moves a tree into place, entry by entry, folder by folder; a folder that is not there yet is moved whole.
 
-
-def move_into(put_together: Path, target: Path, *, overwrite: bool) -> int:
-    """Move a tree into place, entry by entry, folder by folder; give how many files were replaced.
-
-    A folder that is not there yet is moved whole. Without `overwrite` a file that appeared meanwhile raises
-    FileExistsError: the link below never replaces.
+    `moved` and `replaced` count places. Without `overwrite` a file that appeared meanwhile raises FileExistsError.
+    `journals` are the endings of what may not stay beside a file.
     """
-    replaced = 0
-    with os.scandir(put_together) as entries:
-        for entry in sorted(entries, key=lambda each: each.name):
-            place = target / entry.name
-            if entry.is_dir(follow_symlinks=False) and place.is_dir() and not place.is_symlink():
-                replaced += move_into(Path(entry.path), place, overwrite=overwrite)
-            elif not os.path.lexists(place):
-                Path(entry.path).rename(place)
-            elif overwrite:
-                _make_way(place, entry)
-                Path(entry.path).replace(place)
-                replaced += 1
-            else:
-                raise FileExistsError(errno.EEXIST, "a file appeared while it was restored", str(place))
-    return replaced
+
+    def __init__(self, *, overwrite: bool, journals: tuple[str, ...] = ()) -> None:
+        self._overwrite, self._journals = overwrite, journals
+        self.moved = self.replaced = 0
+
+    def into(self, put_together: Path, target: Path) -> None:
+        """Move what is in one folder into the other. Raises OSError."""
+        put_together.chmod(put_together.stat().st_mode & 0o7777 | 0o700)
+        with os.scandir(put_together) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                place = target / entry.name
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and _is_folder(place):
+                    self.into(Path(entry.path), place)
+                    continue
+                for each in _beside(place, () if is_folder else self._journals):
+                    self._make_way(each, for_folder=True)
+                self._make_way(place, for_folder=is_folder)
+                _rename(Path(entry.path), place, is_folder=is_folder)
+                self.moved += 1
+
+    def _make_way(self, place: Path, *, for_folder: bool) -> None:
+        """An empty folder gives way to a file, and a file to a folder; a file is replaced by a file in one step."""
+        if not os.path.lexists(place):
+            return
+        if not self._overwrite:
+            raise FileExistsError(errno.EEXIST, "a file appeared while it was restored", str(place))
+        if _is_folder(place):
+            place.rmdir()
+        elif for_folder:
+            place.unlink()
+        self.replaced += 1
 
 
-def _make_way(place: Path, entry: os.DirEntry[str]) -> None:
-    """A folder gives way to a file only when it is empty; a file gives way to a folder."""
-    if place.is_dir() and not place.is_symlink():
-        place.rmdir()
-    elif entry.is_dir(follow_symlinks=False):
-        place.unlink()
+def _rename(path: Path, place: Path, *, is_folder: bool) -> None:
+    """A folder that moves has its `..` rewritten, so that its owner needs the right to write to it (rename(2))."""
+    mode = path.stat().st_mode & 0o7777 if is_folder else 0o700
+    if mode & 0o200:
+        path.replace(place)
+        return
+    path.chmod(mode | 0o200)
+    path.replace(place)
+    place.chmod(mode)

@@ -6,7 +6,6 @@ A comparison that could not fail would prove nothing: without finding its own da
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from jobs.plan import Step
 from jobs.policy import Policy, Sqlite
 from jobs.snapshot import Snapshot
 from orchestrator.work import points, repositories
-from orchestrator.work.tools import Tools
+from orchestrator.work.tools import Tools, remove_tree
 from targets import host
 from targets.errors import TargetError
 from targets.ports import Access, unwatched
@@ -41,7 +40,7 @@ def work(run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
         expected = points.fetch_manifest(tools, of, point, listed, scratch / "manifest")
         return _prove(point, expected, of, scratch, (policy, tools))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 def _prove(
@@ -58,6 +57,8 @@ def _prove(
     result = replace(seen, snapshot=point.id, snapshot_time=point.time, seconds=seconds)
     failure = _failure(result, of.address.label) or _control(expected, tree_here, tools)
     state = RunState.FAILED if failure else RunState.SUCCEEDED
+    if failure is None and not result.files_compared:
+        state, failure = RunState.PARTIAL, _nothing_proven(result, of.address.label)
     return Outcome(state=state, failure=failure, result=result, usage=restored.usage)
 
 
@@ -126,6 +127,12 @@ def _failure(result: RestoreTestResult, label: str) -> Failure | None:
     return Failure(kind=FailureKind.DIFFERENCES_FOUND, message=message)
 
 
+def _nothing_proven(result: RestoreTestResult, label: str) -> Failure:
+    """The report counts no such test as proof (jobs/proof.py), so the run must not look as if it were one."""
+    message = f"restore from {label}: snapshot {result.snapshot[:8]} held no file to compare, so nothing was proven"
+    return Failure(kind=FailureKind.NOTHING_MATCHES, message=message)
+
+
 def require_room(folder: Path, needed: int, what: str) -> None:
     """Say before a restore that it cannot fit, rather than fill the disk that others need. Raises DISK_FULL."""
     free = host.free_space(folder)
@@ -148,18 +155,25 @@ def _control(expected: points.Manifest, restored: Tree, tools: Tools) -> Failure
 
 
 def _damage_one(expected: points.Manifest, restored: Path) -> str | None:
-    """Flip a bit in the middle of the first file that the comparison vouches for, and keep its times; give its path."""
+    """Flip a bit in the middle of the first file that the comparison vouches for; give its path."""
     for line in expected.lines():
         entry = decode(line) if is_file(line) else None
         if entry is None or not entry.size or entry.changed or entry.unreadable:
             continue
         file = restored / entry.path.lstrip("/")
-        before = file.stat()
-        with file.open("r+b") as opened:
-            opened.seek(entry.size // 2)
-            byte = opened.read(1)[0]
-            opened.seek(entry.size // 2)
-            opened.write(bytes([byte ^ 1]))
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        _flip(file, entry.size // 2)
         return entry.path
     return None
+
+
+def _flip(file: Path, position: int) -> None:
+    """Only the content may differ afterwards, or the comparison might find the damage by its mode or time."""
+    before = file.stat()
+    file.chmod(before.st_mode & 0o7777 | 0o600)  # restored read-only, and we need not be root
+    with file.open("r+b") as opened:
+        opened.seek(position)
+        byte = opened.read(1)[0]
+        opened.seek(position)
+        opened.write(bytes([byte ^ 1]))
+    file.chmod(before.st_mode & 0o7777)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import tzinfo
 from errno import EDQUOT, ENOSPC
@@ -56,3 +58,24 @@ class Tools:
         folder = self.workdir.joinpath(*names)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove a tree of our own, also where restored modes close its folders to us (0555); no link is followed.
+
+    What the system refuses all the same, such as another owner's, stays: the next recovery comes back to it.
+    """
+    shutil.rmtree(tree, ignore_errors=True)
+    if tree.is_dir() and not tree.is_symlink():
+        _open_folders(tree)
+        shutil.rmtree(tree, ignore_errors=True)
+
+
+def _open_folders(tree: Path) -> None:
+    with suppress(OSError):
+        tree.chmod(0o700)
+    for above, folders, _files in os.walk(tree):  # a folder is listed only after its turn here
+        for folder in (Path(above, name) for name in folders):
+            if not folder.is_symlink():
+                with suppress(OSError):
+                    folder.chmod(0o700)

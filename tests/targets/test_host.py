@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from targets.host import free_space, io_bytes, is_alive, peak_memory, this_process
 
 MEBIBYTE = 1 << 20
@@ -32,8 +34,30 @@ def test_we_live() -> None:
     assert owner == this_process()
 
 
+OTHER_BOOT = "00000000-0000-0000-0000-000000000000/pid:[1]"
+
+
 def test_of_another_host_nothing_is_known() -> None:
-    assert is_alive(replace(this_process(), host="elsewhere")) is None
+    assert is_alive(replace(this_process(), host="elsewhere", boot=OTHER_BOOT)) is None
+
+
+def test_a_host_that_was_renamed_is_still_here() -> None:
+    owner = replace(this_process(), host="the-former-name")
+    assert is_alive(owner) is True
+    assert is_alive(replace(owner, started="1")) is False
+
+
+@pytest.mark.parametrize("namespace", ["/pid:[1]", ""], ids=["another one", "none told"])
+def test_of_another_container_on_this_host_nothing_is_known(namespace: str) -> None:
+    """Its process ids are not ours: an id that is free here may live there."""
+    boot = this_process().boot.partition("/")[0] + namespace
+    assert is_alive(replace(this_process(), host="elsewhere", boot=boot, started="1")) is None
+
+
+def test_an_owner_on_record_without_a_process_namespace_is_known_by_its_host() -> None:
+    owner = replace(this_process(), boot=this_process().boot.partition("/")[0])
+    assert is_alive(owner) is True
+    assert is_alive(replace(owner, started="1")) is False
 
 
 def test_another_boot_ended_everything() -> None:

@@ -335,7 +335,7 @@ def test_a_current_file_is_used_without_the_slow_libraries(tmp_path: Path) -> No
     url = made(tmp_path / "ledger.db")
     program = (
         "import sys; from datetime import UTC, datetime; from orchestrator.ledger.ledger import Ledger\n"
-        f"with Ledger.open({url!r}, create=True, now=datetime.now(UTC)) as ledger: ledger.glance()\n"
+        f"with Ledger.open({url!r}, create=True, now=datetime.now(UTC)) as ledger: ledger.glance(datetime.now(UTC))\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & "
         "{'alembic', 'pydantic', 'sqlalchemy', 'sqlmodel', 'psycopg'}))"
     )

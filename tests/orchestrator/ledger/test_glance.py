@@ -1,4 +1,4 @@
-"""A glance tells what the ledger's own answers tell, and asks no more of a long history than of a short one."""
+"""A glance gives the verdicts that the whole history gives, and takes few runs of a long one."""
 
 from __future__ import annotations
 
@@ -9,51 +9,103 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.history import Job, RecoveryPoint, RunRecord, RunState
-from jobs.policy import PolicyName, TenantName, VaultName
-from orchestrator.ledger.glance import NEWEST_POINTS, NEWEST_RUNS
+from jobs.history import (
+    BackupResult,
+    CheckResult,
+    Job,
+    RecoveryPoint,
+    ReplicateResult,
+    RestoreTestResult,
+    Result,
+    RunRecord,
+    RunState,
+)
+from jobs.integrity import assess
+from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from orchestrator.ledger.ledger import Busy, Ledger
 from tests.orchestrator.ledger.build import NOW, over, point, run
 
-POLICIES = [PolicyName("files"), PolicyName("mail")]
-VAULTS = [VaultName("one"), VaultName("two")]
+VAULTS: Final = (VaultName("one"), VaultName("two"))
+LATER: Final = NOW + timedelta(hours=3)
+DAY: Final = timedelta(days=1)
 
 
-def _run(number: int, policy: PolicyName, job: Job, vault: VaultName, state: RunState, minutes: int) -> RunRecord:
+def _policy(name: str, tenant: str, read_data: str) -> Policy:
+    limits = Objectives(rpo=DAY, replica_lag=DAY, rto=DAY, check_age=DAY / 16, restore_test_age=DAY / 16)
+    return Policy(
+        tenant=TenantName(tenant),
+        name=PolicyName(name),
+        site=SiteName("primary"),
+        vault=VAULTS[0],
+        replica_site=SiteName("secondary"),
+        replica=VAULTS[1],
+        source=Paths(paths=("/srv",)),
+        objectives=limits,
+        read_data=read_data,
+        settings_hash="",
+    )
+
+
+POLICIES: Final = (_policy("files", "north", "10%"), _policy("mail", "north", "100%"), _policy("web", "south", "1/4"))
+RESULTS: Final[tuple[tuple[Job, Result | None], ...]] = (
+    (Job.BACKUP, BackupResult()),
+    (Job.BACKUP, BackupResult(changed_count=2)),
+    (Job.REPLICATE, ReplicateResult()),
+    (Job.CHECK, None),
+    (Job.RESTORE_TEST, None),
+    *(
+        (Job.CHECK, CheckResult(read_data=read, errors=bad))
+        for read in ("none", "10%", "1/4", "100%")
+        for bad in (0, 3)
+    ),
+    *(
+        (
+            Job.RESTORE_TEST,
+            RestoreTestResult(snapshot=f"{of:064x}", files_compared=count, differences=bad, seconds=of + 1),
+        )
+        for of in range(2)
+        for count, bad in ((0, 0), (5, 0), (5, 1))
+    ),
+)
+
+
+def _run(
+    number: int, policy: Policy, found: tuple[Job, Result | None], vault: VaultName, state: RunState, minutes: int
+) -> RunRecord:
     started = NOW + timedelta(minutes=minutes)
-    make = run if state is RunState.RUNNING else over
-    return make(number, policy=policy, job=job, vault=vault, state=state, started_at=started)
+    of: dict[str, Any] = {"tenant": policy.tenant, "policy": policy.name, "vault": vault, "job": found[0]}
+    if state is RunState.RUNNING:
+        return run(number, state=state, started_at=started, **of)
+    return over(number, state=state, started_at=started, result=found[1], **of)
 
 
-def _point(number: int, policy: PolicyName, vault: VaultName, minutes: int, gone: bool) -> RecoveryPoint:
-    made = point(number, policy=policy, vault=vault, time=NOW + timedelta(minutes=minutes))
-    return replace(made, gone_at=made.seen_at + timedelta(days=1)) if gone else made
+def _point(number: int, policy: Policy, vault: VaultName, minutes: int, gone: bool) -> RecoveryPoint:
+    time = NOW + timedelta(minutes=minutes)
+    made = point(number, policy=policy.name, tenant=policy.tenant, vault=vault, time=time)
+    made = replace(made, snapshot=f"{number:064x}", seen_at=time)
+    return replace(made, gone_at=made.seen_at + timedelta(minutes=9)) if gone else made
 
 
 numbers = st.integers(0, 10**6)
-minutes = st.integers(0, 4)  # few, so that several are of one instant
+minutes = st.integers(0, 90)
+states = st.sampled_from([*[RunState.SUCCEEDED] * 4, *[RunState.FAILED] * 2, *RunState])
 runs = st.lists(
     st.builds(
-        _run,
-        numbers,
-        st.sampled_from(POLICIES),
-        st.sampled_from([Job.BACKUP, Job.CHECK]),
-        st.sampled_from(VAULTS),
-        st.sampled_from(RunState),
-        minutes,
+        _run, numbers, st.sampled_from(POLICIES), st.sampled_from(RESULTS), st.sampled_from(VAULTS), states, minutes
     ),
     unique_by=lambda record: record.id,
-    max_size=25,
+    max_size=40,
 )
 points = st.lists(
-    st.builds(_point, numbers, st.sampled_from(POLICIES), st.sampled_from(VAULTS), minutes, st.booleans()),
-    unique_by=lambda seen: seen.snapshot,
-    max_size=25,
+    st.builds(_point, st.integers(0, 3), st.sampled_from(POLICIES), st.sampled_from(VAULTS), minutes, st.booleans()),
+    unique_by=lambda seen: (seen.tenant, seen.vault, seen.snapshot),
+    max_size=10,
 )
 
 
@@ -72,17 +124,19 @@ def put(ledger: Ledger, records: list[RunRecord], seen: list[RecoveryPoint]) -> 
             ledger.gone(one.tenant, one.vault, [one.snapshot], one.gone_at)
 
 
-def assert_glance_is_what_the_ledger_answers(ledger: Ledger) -> None:
-    glance = ledger.glance()
+def assert_a_glance_is_judged_like_everything(ledger: Ledger) -> None:
+    glance = ledger.glance(LATER)
     every_run = ledger.runs()
-    keys = {(record.policy, record.job, record.vault) for record in every_run}
-    assert set(glance.runs) == {ledger.last(policy, job, vault) for policy, job, vault in keys}
-    assert len(glance.runs) == len(keys)
-    there = ledger.points()  # oldest first
-    assert set(glance.points) == set({(one.policy, one.vault): one for one in there}.values())
-    assert len(glance.points) == len({(one.policy, one.vault) for one in there})
-    assert glance.open_runs == ledger.open_runs()
-    assert glance.open_runs == tuple(record for record in reversed(every_run) if record.state is RunState.RUNNING)
+    assert set(glance.runs) <= set(every_run)
+    assert {one for one in glance.runs if one.state is RunState.RUNNING} == set(ledger.open_runs())
+    assert set(glance.points) == set(ledger.points())
+    everything = assess(POLICIES, every_run, ledger.points(at=LATER), LATER)
+    for seen, whole in zip(assess(POLICIES, glance.runs, glance.points, LATER), everything, strict=True):
+        assert seen.verdict is whole.verdict
+        for control, other in zip(seen.controls, whole.controls, strict=True):
+            assert (control.name, control.measured) == (other.name, other.measured)
+            assert {gap.code for gap in control.gaps} == {gap.code for gap in other.gaps}
+        assert {trouble.job for trouble in seen.troubles} == {trouble.job for trouble in whole.troubles}
 
 
 @pytest.fixture(scope="module")
@@ -93,49 +147,85 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=runs, seen=points)
-def test_a_glance_at_any_history_is_what_the_ledger_answers(
+def test_a_glance_at_any_history_is_judged_like_all_of_it(
     empty: Path, tmp_path: Path, records: list[RunRecord], seen: list[RecoveryPoint]
 ) -> None:
     shutil.copyfile(empty, tmp_path / "ledger.db")
     with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", create=False, now=NOW) as ledger:
         put(ledger, records, seen)
-        assert_glance_is_what_the_ledger_answers(ledger)
+        assert_a_glance_is_judged_like_everything(ledger)
 
 
 def test_a_glance_is_the_same_on_both_databases(ledger: Ledger) -> None:
     rng = random.Random(7)
-    jobs = [Job.BACKUP, Job.CHECK]
-    states = list(RunState)
     records = [
-        _run(number, rng.choice(POLICIES), rng.choice(jobs), rng.choice(VAULTS), rng.choice(states), rng.randrange(5))
-        for number in range(80)
+        _run(
+            number,
+            rng.choice(POLICIES),
+            rng.choice(RESULTS),
+            rng.choice(VAULTS),
+            rng.choice(list(RunState)),
+            rng.randrange(90),
+        )
+        for number in range(120)
     ]
-    seen = [
-        _point(number, rng.choice(POLICIES), rng.choice(VAULTS), rng.randrange(5), rng.random() < 0.3)
-        for number in range(40)
-    ]
+    seen = [_point(number, POLICIES[number % 3], VAULTS[number % 2], number, number % 4 == 0) for number in range(12)]
     put(ledger, records, seen)
-    assert_glance_is_what_the_ledger_answers(ledger)
-    assert ledger.glance().open_runs
+    assert_a_glance_is_judged_like_everything(ledger)
+    assert ledger.open_runs()
+
+
+def _checked(number: int, read_data: str, errors: int, state: RunState) -> RunRecord:
+    result = None if read_data == "" else CheckResult(read_data=read_data, errors=errors)
+    return _run(number, POLICIES[0], (Job.CHECK, result), VAULTS[0], state, number)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [_checked(3, "10%", 0, RunState.SUCCEEDED), _checked(3, "", 0, RunState.FAILED)],
+    ids=["a clean part", "a wrong password"],
+)
+def test_damage_stands_in_a_glance_until_everything_was_read_again(ledger: Ledger, last: RunRecord) -> None:
+    put(ledger, [_checked(1, "100%", 0, RunState.SUCCEEDED), _checked(2, "100%", 2, RunState.FAILED), last], [])
+    assert [one.id for one in ledger.glance(LATER).runs] == [one.id for one in reversed(ledger.runs())]
+
+
+def test_a_glance_takes_few_runs_of_a_long_history(ledger: Ledger) -> None:
+    kinds = [found for found in RESULTS if found[0] is not Job.BACKUP or found[1] == BackupResult()]
+    clean = [
+        found
+        for found in kinds
+        if found[1] in {CheckResult(read_data="100%"), BackupResult(), ReplicateResult()}
+        or (isinstance(found[1], RestoreTestResult) and found[1].files_compared and not found[1].differences)
+    ]
+    put(
+        ledger,
+        [
+            _run(number, POLICIES[0], clean[number % len(clean)], VAULTS[0], RunState.SUCCEEDED, number)
+            for number in range(90)
+        ],
+        [],
+    )
+    assert len(ledger.runs()) == 90
+    assert len(ledger.glance(LATER).runs) == len({found[0] for found in clean})
 
 
 def test_a_glance_at_an_empty_ledger_is_empty(ledger: Ledger) -> None:
-    glance = ledger.glance()
-    assert (glance.runs, glance.points, glance.open_runs) == ((), (), ())
+    glance = ledger.glance(LATER)
+    assert (glance.runs, glance.points) == ((), ())
 
 
 def test_tenants_with_one_snapshot_id_are_not_mixed_up(ledger: Ledger) -> None:
     ledger.arrive([point(), point(tenant=TenantName("south"), policy=PolicyName("mail"))])
-    assert {(one.tenant, one.policy) for one in ledger.glance().points} == {("north", "files"), ("south", "mail")}
+    seen = ledger.glance(LATER).points
+    assert {(one.tenant, one.policy) for one in seen} == {("north", "files"), ("south", "mail")}
 
 
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (NEWEST_RUNS, "ix_run_newest"),
-        (NEWEST_POINTS, "ix_recovery_point_newest"),
         ("SELECT * FROM run WHERE state = 'running'", "ix_run_open"),
         (
             "SELECT * FROM run WHERE policy = 'a' AND job = 'b' AND vault = 'c' ORDER BY started_at DESC",
