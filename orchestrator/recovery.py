@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.snapshot import Snapshot
 from orchestrator.work import backup, points, repositories
 from orchestrator.work.restore import staging
-from orchestrator.work.tools import Tools
+from orchestrator.work.tools import Tools, remove_tree
 from targets.errors import TargetError
 from targets.host import is_alive
 from targets.ports import unwatched
@@ -154,6 +153,6 @@ def _interrupted(why: str) -> Outcome:
 
 def _remove_leftovers(record: RunRecord, tools: Tools) -> None:
     for folder in _OWN_FOLDERS:
-        shutil.rmtree(tools.workdir / folder / record.id, ignore_errors=True)
+        remove_tree(tools.workdir / folder / record.id)
     if record.job is Job.RESTORE and record.note:
-        shutil.rmtree(staging(Path(record.note), record.id), ignore_errors=True)
+        remove_tree(staging(Path(record.note), record.id))

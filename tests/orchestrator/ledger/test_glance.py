@@ -67,7 +67,7 @@ RESULTS: Final[tuple[tuple[Job, Result | None], ...]] = (
     *(
         (
             Job.RESTORE_TEST,
-            RestoreTestResult(snapshot=f"{of:064x}", files_compared=count, differences=bad, seconds=of + 1),
+            RestoreTestResult(snapshot=f"{of:08x}{0:056x}", files_compared=count, differences=bad, seconds=of + 1),
         )
         for of in range(2)
         for count, bad in ((0, 0), (5, 0), (5, 1))
@@ -88,7 +88,7 @@ def _run(
 def _point(number: int, policy: Policy, vault: VaultName, minutes: int, gone: bool) -> RecoveryPoint:
     time = NOW + timedelta(minutes=minutes)
     made = point(number, policy=policy.name, tenant=policy.tenant, vault=vault, time=time)
-    made = replace(made, snapshot=f"{number:064x}", seen_at=time)
+    made = replace(made, snapshot=f"{number:08x}{0:056x}", seen_at=time)
     return replace(made, gone_at=made.seen_at + timedelta(minutes=9)) if gone else made
 
 
@@ -106,6 +106,21 @@ points = st.lists(
     st.builds(_point, st.integers(0, 3), st.sampled_from(POLICIES), st.sampled_from(VAULTS), minutes, st.booleans()),
     unique_by=lambda seen: (seen.tenant, seen.vault, seen.snapshot),
     max_size=10,
+)
+
+
+proofs = st.lists(  # of one policy at one place, so that they meet
+    st.builds(
+        _run,
+        numbers,
+        st.just(POLICIES[0]),
+        st.sampled_from([found for found in RESULTS if found[0] in {Job.CHECK, Job.RESTORE_TEST}]),
+        st.just(VAULTS[0]),
+        st.sampled_from([RunState.SUCCEEDED, RunState.FAILED]),
+        minutes,
+    ),
+    unique_by=lambda record: record.started_at,
+    max_size=12,
 )
 
 
@@ -147,8 +162,8 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(records=runs, seen=points)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=runs | proofs, seen=points)
 def test_a_glance_at_any_history_is_judged_like_all_of_it(
     empty: Path, tmp_path: Path, records: list[RunRecord], seen: list[RecoveryPoint]
 ) -> None:
@@ -190,6 +205,16 @@ def _checked(number: int, read_data: str, errors: int, state: RunState) -> RunRe
 def test_damage_stands_in_a_glance_until_everything_was_read_again(ledger: Ledger, last: RunRecord) -> None:
     put(ledger, [_checked(1, "100%", 0, RunState.SUCCEEDED), _checked(2, "100%", 2, RunState.FAILED), last], [])
     assert [one.id for one in ledger.glance(LATER).runs] == [one.id for one in reversed(ledger.runs())]
+
+
+def test_differences_stand_in_a_glance_for_as_long_as_their_snapshot_is_there(ledger: Ledger) -> None:
+    found = [RestoreTestResult(snapshot=f"{of:08x}", files_compared=5, differences=1 - of, seconds=1) for of in (0, 1)]
+    tests = [
+        _run(of, POLICIES[0], (Job.RESTORE_TEST, found[of]), VAULTS[0], RunState.SUCCEEDED, 20 + of) for of in (0, 1)
+    ]
+    put(ledger, tests, [_point(0, POLICIES[0], VAULTS[0], 1, gone=False)])
+    assert len(ledger.glance(LATER).runs) == 2
+    assert_a_glance_is_judged_like_everything(ledger)
 
 
 def test_a_glance_takes_few_runs_of_a_long_history(ledger: Ledger) -> None:
