@@ -162,7 +162,7 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
             retryable=False, advice="List what there is with: tandem snapshots, or choose another time or pattern."
         ),
         _KIND.TARGET_UNWRITABLE: Trait(
-            retryable=False, advice="Check the folder's owner, mode and what stands there; choose another with --to."
+            retryable=False, advice="Check the folder's owner, mode and what stands there; or choose another folder."
         ),
         _KIND.SECRET_UNAVAILABLE: Trait(
             retryable=False, advice="Put the secret where the settings say, readable by its owner only (mode 0600)."

@@ -110,7 +110,7 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     with _opened(settings) as ledger:
         until = asked_for.as_of(now)
         records = ledger.runs(until=until)
-        points = ledger.points(at=until)
+        points = ledger.points_ever(until)
         policies = settings.policies if until == now else _as_they_stood(ledger, settings, asked_for, records)
     tenant = asked.tenant(settings, arguments.tenant)
     cover = Cover(

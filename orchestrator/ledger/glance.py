@@ -43,7 +43,12 @@ JUDGED: Final = """
         OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE gone_at IS NULL))
     ORDER BY run.started_at, run.id
 """
-THERE: Final = "SELECT * FROM recovery_point WHERE gone_at IS NULL ORDER BY time, snapshot"
+# Where a point is gone from one site and there at the other, its removal tells that it was copied before.
+THERE: Final = """
+    SELECT * FROM recovery_point
+    WHERE gone_at IS NULL OR origin IN (SELECT origin FROM recovery_point WHERE gone_at IS NULL)
+    ORDER BY time, snapshot
+"""
 
 
 def judged(at: datetime) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def judged(at: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Glance:
-    """The runs that count and the open ones, oldest first, and every recovery point that is there, all of one instant.
+    """The runs that count and the open ones, oldest first, and every recovery point that is there, of one instant.
 
     Every point, not the newest: a replica lags by its oldest gap. People's restores are judged by nothing, and left out
     but for the open ones.

@@ -227,6 +227,11 @@ class Ledger:
         statement = f"SELECT * FROM recovery_point WHERE {where} ORDER BY time, snapshot"  # noqa: S608 (constants)
         return self._ask(statement, values, point_of)
 
+    def points_ever(self, until: datetime) -> tuple[RecoveryPoint, ...]:
+        """Every recovery point that was seen by an instant, also where it has gone since, oldest first."""
+        statement = "SELECT * FROM recovery_point WHERE seen_at <= :until ORDER BY time, snapshot"
+        return self._ask(statement, {"until": micros(until)}, point_of)
+
     def repository(self, tenant: str, vault: str) -> KnownRepository | None:
         """What is known of a tenant's repository in a vault; None when none was ever seen."""
         statement = "SELECT * FROM repository WHERE tenant = :tenant AND vault = :vault"

@@ -156,6 +156,20 @@ def test_what_the_other_site_lacks_is_never_removed(operator: Operator) -> None:
     assert len(operator.snapshots("primary")) == 3  # the two to keep, and the one that is not yet copied
 
 
+def test_a_point_removed_at_the_second_site_alone_is_no_gap_in_parity(operator: Operator) -> None:
+    for number in range(3):
+        operator.write("a.txt", f"version {number}\n")
+        assert operator.tandem("backup", "files").code == 0
+    assert operator.tandem("replicate", "files").code == 0
+    assert operator.tandem("retention", "files", "--site", "secondary").code == 0
+    assert (len(operator.snapshots("primary")), len(operator.snapshots("secondary"))) == (3, 2)
+    for words in (("status",), ("report", "integrity")):
+        shown = operator.tandem("--json", *words).out
+        assert "points-never-copied" not in shown
+        (row,) = [row for row in rows(json.loads(shown), "status") if row["site"]["text"] == "secondary"] or [{}]
+        assert "parity" not in json.dumps(row)
+
+
 def test_retention_is_refused_while_the_last_backup_failed(operator: Operator) -> None:
     assert operator.tandem("backup", "files").code == 0
     shutil.move(operator.source, operator.folder / "away")
