@@ -140,7 +140,7 @@ def test_a_target_that_cannot_be_written_is_told_with_its_own_advice(kept: Opera
     assert "nothing was moved" in refused.err
     said = " ".join(refused.out.split())
     assert "credentials" not in said
-    assert "choose another with --to" in said
+    assert "choose another folder" in said
 
 
 @pytest.mark.parametrize("name", ["link", "empty"])
