@@ -25,7 +25,7 @@ def backups(folder: Path, bytecode: Path) -> Iterator[Result]:
     stage = Stage.built(folder / "site", bytecode, {"files": source})
     work = _Work(stage, source)
     stage.tandem("config", "validate")  # so that Python has its byte code
-    yield result.ratio("first backup, with init", "restic", by_turns(3, work.first, work.bare_first), goal=1.10)
+    yield result.ratio("first backup, with init", "restic", by_turns(9, work.first, work.bare_first), goal=1.10)
     yield result.ratio("backup again, nothing changed", "restic", by_turns(9, work.again, work.bare_again), goal=1.50)
     work.first()  # one recovery point on either side
     yield result.ratio("replicate, with init", "restic copy", by_turns(3, work.replicate, work.bare_copy))

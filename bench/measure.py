@@ -1,4 +1,4 @@
-"""What one command costs, and how two compare: run by turns, and the median of the ratios counts."""
+"""What one command costs, and how two compare: run by turns, and what counts is the median of each."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Pair:
 
     @property
     def ratio(self) -> float:
-        """The median of the ratios."""
-        return statistics.median(self.ratios)
+        """The median of our times by the median of the other's."""
+        return median(self.ours).seconds / median(self.other).seconds
 
 
 def by_turns(rounds: int, ours: Trial, other: Trial) -> Pair:

@@ -27,7 +27,7 @@ class Result:
 
 
 def ratio(name: str, beside: str, pair: Pair, *, goal: float | None = None) -> Result:
-    """Our time by the other's: the median of all rounds, with the least and the most."""
+    """Our median by the other's, and in brackets the least and the most of any one round."""
     ours, other = median(pair.ours), median(pair.other)
     times = f"{ours.seconds:.3g} s against {other.seconds:.3g} s of {beside}"
     return Result(

@@ -1,6 +1,6 @@
 """Back up one policy: restic stores the source while we take the manifest of it, then both are confirmed in the vault.
 
-    restic backup ───────────────────────────────────────────────┐
+    repository? ─▶ restic backup ────────────────────────────────┐
     scan + hash of what is new ─▶ restic backup --stdin (waits) ─┴─▶ sweep (changed meanwhile?) ─▶ manifest ─▶ confirm
 
 The manifest's own restic starts before it is needed and waits, because deriving the key is most of what it costs; but
@@ -48,19 +48,20 @@ class Running:
     step: Step
     policy: Policy
     tools: Tools
-    to: Access
     started_at: datetime
 
     def tags(self, content: Content, *, stream: bool = False) -> tuple[str, ...]:
         """What every snapshot of this run bears, so that recovery can ask the repository for it."""
         return tags(policy=self.policy.name, run=self.run, content=content, stream=stream)
 
-    def stream(self, filename: str, content: Content) -> StdinBackup:
+    def repository(self) -> Access:
+        """Where it goes. Making a new one takes seconds, nearly all of them to measure how dear its key may be."""
+        return repositories.existing_or_new(self.tools, self.step.tenant, self.step.vault)
+
+    def stream(self, to: Access, filename: str, content: Content) -> StdinBackup:
         """A restic that waits for bytes, and stores them as a file in a snapshot of its own."""
         tools = self.tools
-        return tools.engine.backup_stdin(
-            self.to, filename, self.tags(content, stream=True), tools.host, stop=tools.stop
-        )
+        return tools.engine.backup_stdin(to, filename, self.tags(content, stream=True), tools.host, stop=tools.stop)
 
     @property
     def snapshot_time(self) -> datetime:
@@ -87,8 +88,7 @@ def work(run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
     started_at = tools.clock.now()
     if isinstance(policy.source, Paths):
         tree.require(policy.source)
-    to = repositories.existing_or_new(tools, step.tenant, step.vault)
-    running = Running(run=run, step=step, policy=policy, tools=tools, to=to, started_at=started_at)
+    running = Running(run=run, step=step, policy=policy, tools=tools, started_at=started_at)
     try:
         return _WORKS[type(policy.source)](running)
     finally:
@@ -152,10 +152,11 @@ def _tree(running: Running, prepared: Prepared) -> Outcome:
         aside = ending.enter_context(ThreadPoolExecutor(1))
         broken = Event()
         scanned = aside.submit(_scan, running, prepared, _Either(tools.stop, broken))
-        starting = aside.submit(running.stream, manifest_name(running.policy.name), "manifest")
-        ending.callback(_abort, starting)
         ending.callback(broken.set)
-        stored = tools.engine.backup(running.to, prepared.request, watch=tools.watch("backup"), stop=tools.stop)
+        to = running.repository()
+        starting = aside.submit(running.stream, to, manifest_name(running.policy.name), "manifest")
+        ending.callback(_abort, starting)
+        stored = tools.engine.backup(to, prepared.request, watch=tools.watch("backup"), stop=tools.stop)
         bytes_hashed = scanned.result()
         unreadable, vanished = _told_apart(stored.unreadable)
         marked = _Marked(vanished)
@@ -225,9 +226,10 @@ def _command(running: Running) -> Outcome:
     source, tools = running.policy.source, running.tools
     assert isinstance(source, Command)  # noqa: S101 (the table below gives this function nothing else)
     with ExitStack() as ending:
-        stream = running.stream(source.filename, "data")
+        to = running.repository()
+        stream = running.stream(to, source.filename, "data")
         ending.callback(stream.abort)
-        beside = running.stream(manifest_name(running.policy.name), "manifest")
+        beside = running.stream(to, manifest_name(running.policy.name), "manifest")
         ending.callback(beside.abort)
         output = command.Output(
             source.command,
