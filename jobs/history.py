@@ -154,6 +154,17 @@ class Owner:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """Who may make slots and start runs. `term` grows with every owner, `beat` with every sign of life of one."""
+
+    owner: Owner
+    term: int
+    beat: int
+    taken_at: datetime
+    beaten_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
     """One attempt, as the ledger remembers it. `vault` is where it acted; `source_vault` where a copy came from."""
 
@@ -174,6 +185,7 @@ class RunRecord:
     result: Result | None = None
     usage: Usage = field(default_factory=Usage)
     tool: str = ""  # "restic 0.14.0"
+    slot: str | None = None  # the slot it is an attempt at; None when a person asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NewType
 
+from jobs.schedule import Schedule
+from jobs.window import Window
+
 TenantName = NewType("TenantName", str)
 VaultName = NewType("VaultName", str)
 SiteName = NewType("SiteName", str)
@@ -50,7 +53,12 @@ class Command:
             raise ValueError("filename must be a plain name without a slash")
 
 
-Source = Paths | Sqlite | Command
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Own:
+    """Tandem's own ledger and settings files, so that a lost orchestrator can be brought back. No secret is in it."""
+
+
+Source = Paths | Sqlite | Command | Own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +93,17 @@ class Objectives:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Timetable:
+    """When each job is due by itself. None: only by hand. `after backup`: whenever the backup is, and after it."""
+
+    backup: Schedule | None = None
+    replicate: Schedule | None = None
+    check: Schedule | None = None
+    restore_test: Schedule | None = None
+    retention: Schedule | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
     """One tenant's source, where it is kept, and what is promised of it."""
 
@@ -98,6 +117,11 @@ class Policy:
     retention: Retention | None = None
     objectives: Objectives = field(default_factory=Objectives)
     read_data: str = "100%"  # share of pack data that `check` reads: "none", "100%", "10%", "1/4", "500M"
+    timetable: Timetable = field(default_factory=Timetable)
+    zone: str = "UTC"  # IANA name: the wall clocks that timetable and window mean
+    window: Window | None = None  # outside it nothing of this policy starts by itself
+    splay: timedelta = timedelta(0)
+    catch_up: timedelta | None = None  # how late a slot may start; None: until its successor is due
     settings_hash: str = ""  # SHA-256 of the policy's effective settings, so that a past figure can name its rule
 
     def __post_init__(self) -> None:

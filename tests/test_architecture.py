@@ -22,13 +22,15 @@ PURE: Final = ("jobs", "reports")
 # One library, one place: whatever else needs it asks that place.
 LIBRARIES: Final = {
     "alembic": ("orchestrator.ledger",),
-    "apscheduler": (),  # for the scheduler, which is not built yet
+    "apprise": ("targets.notify",),
+    "apscheduler": ("jobs.schedule", "orchestrator.serve.metronome"),  # its triggers reckon, its scheduler beats
     "boto3": ("targets.vaults.s3",),
     "botocore": ("targets.vaults.s3",),
     "jinja2": ("reports.html",),
     "multiprocessing": (),
     "paramiko": ("targets.vaults.sftp",),
     "psutil": ("targets.host",),
+    "prometheus_client": ("reports.metrics",),
     "pydantic": ("orchestrator.settings", "orchestrator.ledger"),
     "pydantic_core": ("orchestrator.settings", "orchestrator.ledger"),
     "rich": ("reports.terminal",),
@@ -40,7 +42,20 @@ LIBRARIES: Final = {
 DISPATCHER: Final = "orchestrator.cli.endings"
 # Too slow to load before it is known what is asked for.
 HEAVY: Final = frozenset(
-    {"alembic", "boto3", "botocore", "jinja2", "paramiko", "pydantic", "rich", "sqlalchemy", "sqlmodel"}
+    {
+        "alembic",
+        "apprise",
+        "apscheduler",
+        "boto3",
+        "botocore",
+        "jinja2",
+        "paramiko",
+        "prometheus_client",
+        "pydantic",
+        "rich",
+        "sqlalchemy",
+        "sqlmodel",
+    }
 )
 # Names that say nothing about what is inside.
 NAMELESS: Final = frozenset({"base", "common", "helper", "helpers", "manager", "misc", "shared", "util", "utils"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jobs.policy import Command, Paths, Source
+from jobs.policy import Command, Own, Paths, Source
 from orchestrator.settings import LocalVaultSettings, Settings, load
 
 FOLDER: Final = Path("var", "demo")  # below the folder of settings.toml, which names the same places
@@ -116,6 +116,8 @@ def _file_of(state: object) -> Path:
 def _read_by(source: Source) -> tuple[str, ...]:
     if isinstance(source, Command):
         return ()  # a command only reads
+    if isinstance(source, Own):
+        return ()  # and the ledger and the settings have lines of their own above
     return source.paths if isinstance(source, Paths) else (source.path,)
 
 

@@ -1,0 +1,1 @@
+"""The daemon: what is due, started, recorded and told, for months."""
