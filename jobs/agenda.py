@@ -1,1 +1,233 @@
-"""To come."""
+"""What is due, and when: lines made of policies, slots made of lines, each moment once, under the text then valid.
+
+In the order in which a scheduler does it: `births` of the lines in force up to now, written down; then `changes`
+against the settings, whose slots are written before its lines. What was due before an edit was noticed is so the old
+line's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from jobs.history import Job
+from jobs.policy import Policy, SiteName, Timetable, VaultName
+from jobs.schedule import Occurrence, Schedule, next_after, splay
+from jobs.slot import Line, Slot, slot_id
+
+_Place = tuple[SiteName, VaultName]
+
+_LEAST: Final = timedelta(microseconds=1)
+_REMEMBERED: Final = 1 << 16
+
+# Which schedule of the timetable is a job's, and at which of its policy's places the job is done.
+_SCHEDULES: Final[Mapping[Job, Callable[[Timetable], Schedule | None]]] = MappingProxyType(
+    {
+        Job.BACKUP: lambda timetable: timetable.backup,
+        Job.REPLICATE: lambda timetable: timetable.replicate,
+        Job.CHECK: lambda timetable: timetable.check,
+        Job.RESTORE_TEST: lambda timetable: timetable.restore_test,
+        Job.RETENTION: lambda timetable: timetable.retention,
+    }
+)
+_PLACES: Final[Mapping[Job, Callable[[Policy], tuple[_Place, ...]]]] = MappingProxyType(
+    {
+        Job.BACKUP: lambda policy: policy.places[:1],
+        Job.REPLICATE: lambda policy: policy.places[1:],
+        Job.CHECK: lambda policy: policy.places,
+        Job.RESTORE_TEST: lambda policy: policy.places,
+        Job.RETENTION: lambda policy: policy.places if policy.retention is not None else (),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What an edit of the settings does: lines end (by id, at what instant), others begin.
+
+    `slots` and `cursors` are what ended lines still owe: moments that have come while their splay has not passed.
+    """
+
+    ended: tuple[tuple[int, datetime], ...] = ()
+    begun: tuple[Line, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    cursors: Mapping[int, datetime]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Births:
+    """What a line made due: its slots in order, and its cursor from now on. `more`: the limit cut it short."""
+
+    slots: tuple[Slot, ...]
+    cursor: datetime
+    more: bool = False
+
+
+def lines_of(policy: Policy, since: datetime) -> tuple[Line, ...]:
+    """A line for each job that the timetable schedules, at each place where it is done. Their ids are 0."""
+    return tuple(
+        line
+        for job in _SCHEDULES
+        for place in _PLACES[job](policy)
+        if (line := _line(policy, job, place, since)) is not None
+    )
+
+
+def _line(policy: Policy, job: Job, place: _Place, since: datetime) -> Line | None:
+    after = _after(policy, job, place)
+    schedule = policy.timetable.backup if after else _SCHEDULES[job](policy.timetable)
+    if schedule is None:
+        return None
+    return Line(
+        policy=policy.name,
+        tenant=policy.tenant,
+        job=job,
+        site=place[0],
+        vault=place[1],
+        source_vault=policy.vault if job is Job.REPLICATE else None,
+        schedule=schedule,
+        after=after,
+        zone=policy.zone,
+        splay=policy.splay,
+        catch_up=policy.catch_up,
+        settings_hash=policy.settings_hash,
+        since=since,
+        cursor=since,
+    )
+
+
+def _after(policy: Policy, job: Job, place: _Place) -> Job | None:
+    """What a chained job waits for. Nothing is removed, and nothing is looked at in the replica, before the copy."""
+    schedule = _SCHEDULES[job](policy.timetable)
+    if schedule is None or schedule.after is None:
+        return None
+    copied = policy.timetable.replicate
+    is_copied = policy.replica is not None and copied is not None and copied.after is not None
+    needs_copy = job is Job.RETENTION or (place[1] == policy.replica and job is not Job.REPLICATE)
+    return Job.REPLICATE if is_copied and needs_copy else Job.BACKUP
+
+
+def changes(in_force: Iterable[Line], policies: Iterable[Policy], now: datetime) -> Changes:
+    """What to do so that exactly the lines of these policies are in force. Twice the same settings: nothing."""
+    wanted = {line.key: line for policy in policies for line in lines_of(policy, now)}
+    ended: list[tuple[int, datetime]] = []
+    slots: list[Slot] = []
+    cursors: dict[int, datetime] = {}
+    kept = set()
+    for line in in_force:
+        new = wanted.get(line.key)
+        if new is not None and _is_same(line, new):
+            kept.add(line.key)
+            continue
+        owed = _births(line, now, lambda occurrence, _due: occurrence.at <= now, limit=None)
+        slots += owed.slots
+        if owed.cursor != line.cursor:
+            cursors[line.id] = owed.cursor
+        until = max(now, owed.cursor)
+        ended.append((line.id, until))
+        if new is not None:
+            since = _past_its_name(new, replace(line, cursor=owed.cursor), until)
+            wanted[line.key] = replace(new, since=since, cursor=since)
+    begun = tuple(line for key, line in wanted.items() if key not in kept)
+    return Changes(ended=tuple(ended), begun=begun, slots=tuple(slots), cursors=cursors)
+
+
+def _is_same(line: Line, new: Line) -> bool:
+    return replace(line, id=0, since=new.since, cursor=new.cursor, until=None) == new
+
+
+def _past_its_name(new: Line, old: Line, since: datetime) -> datetime:
+    """From when on the new line's moments have names that the old one did not use.
+
+    Half past two of another zone, an hour later, would be the same slot again.
+    """
+    last = _next(old.schedule, old.zone, old.cursor - _LEAST)
+    if last is None or last.at != old.cursor:
+        return since
+    first = _next(new.schedule, new.zone, since)
+    while first is not None and first.key[0] == last.key[0] and first.key <= last.key:
+        since = first.at
+        first = _next(new.schedule, new.zone, since)
+    return since
+
+
+def births(line: Line, now: datetime, *, limit: int = 5000) -> Births:
+    """The slots that have become due since the line's cursor, at most so many. A clock that was set back: none."""
+    return _births(line, now, lambda _occurrence, due: due <= now, limit=limit)
+
+
+def _births(
+    line: Line, now: datetime, is_to_be: Callable[[Occurrence, datetime], bool], *, limit: int | None
+) -> Births:
+    slots: list[Slot] = []
+    cursor = line.cursor
+    while (coming := _coming(line, cursor)) is not None and is_to_be(*coming):
+        if len(slots) == limit:
+            return Births(slots=tuple(slots), cursor=cursor, more=True)
+        slots.append(_slot(line, *coming, now))
+        cursor = coming[0].at
+    return Births(slots=tuple(slots), cursor=cursor)
+
+
+def next_due(line: Line) -> datetime | None:
+    """When the line's next slot is due; None when never again."""
+    coming = _coming(line, line.cursor)
+    return None if coming is None else coming[1]
+
+
+def _coming(line: Line, after: datetime) -> tuple[Occurrence, datetime] | None:
+    """The first moment later than this one, and when it is due."""
+    occurrence = _next(line.schedule, line.zone, after)
+    if occurrence is None or (line.until is not None and occurrence.at > line.until):
+        return None
+    return occurrence, _due(line, occurrence)
+
+
+def _due(line: Line, occurrence: Occurrence) -> datetime:
+    """A moment with its splay, which never reaches the next moment: slots are due in the order of their moments."""
+    if not line.splay:
+        return occurrence.at
+    following = _next(line.schedule, line.zone, occurrence.at)
+    most = line.splay if following is None else min(line.splay, following.at - occurrence.at)
+    return occurrence.at + splay(_identity(line), occurrence.key, most)
+
+
+def _identity(line: Line) -> str:
+    """By what the splay is drawn: a backup and what waits for it are due at the same moment."""
+    chained = line.job is Job.BACKUP or line.after is not None
+    return line.policy if chained else f"{line.policy}/{line.job}"
+
+
+def _slot(line: Line, occurrence: Occurrence, due: datetime, now: datetime) -> Slot:
+    following = _next(line.schedule, line.zone, occurrence.at)
+    ends = (
+        None if following is None else _due(line, following),
+        None if line.catch_up is None else due + line.catch_up,
+    )
+    return Slot(
+        id=slot_id(line.policy, line.job, line.vault, occurrence.key),
+        line=line.id,
+        policy=line.policy,
+        tenant=line.tenant,
+        job=line.job,
+        site=line.site,
+        vault=line.vault,
+        source_vault=line.source_vault,
+        settings_hash=line.settings_hash,
+        key=occurrence.key,
+        nominal=occurrence.at,
+        due=due,
+        until=min((end for end in ends if end is not None), default=None),
+        after=line.after,
+        known_at=now,
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _next(schedule: Schedule, zone: str, after: datetime) -> Occurrence | None:
+    """As `next_after`: a line's neighbours ask the same, and each moment is the one before of another."""
+    return next_after(schedule, zone, after)

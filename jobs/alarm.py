@@ -1,12 +1,30 @@
-"""Conditions that last: raised when they begin, cleared when they end, told once each."""
+"""Conditions that last: raised when they begin, cleared when they end, told once each.
+
+Whatever a single slot's end does not show is found here, from what the ledger knows: that backups go well while
+retention does not, that an objective is missed because nothing happened, that a lock keeps refusing, that a line never
+gets its turn, that a disk will be full within the week. Keys are made of names only, so that a condition keeps its key.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 
-from jobs.event import Severity, Topic
-from jobs.policy import PolicyName, TenantName
+from jobs.event import SEVERITIES, Event, Severity, Topic
+from jobs.failure import FailureKind
+from jobs.growth import ENOUGH, Growth
+from jobs.history import Job, RunRecord, RunState
+from jobs.integrity import Assessment
+from jobs.lock import STALE_AFTER
+from jobs.notice import Notice, NoticeState
+from jobs.policy import PolicyName, TenantName, VaultName
+from jobs.quantity import counted, duration, size
+from jobs.slot import FINAL, Line, Slot, SlotState, WhyKind
+from jobs.verdict import ControlName, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,3 +39,295 @@ class Alarm:
     subject: str
     text: str
     raised_at: datetime
+
+
+LineKey = tuple[PolicyName, Job, VaultName]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disk:
+    """A disk that Tandem writes to, as people know it, what is free there, and how fast it fills."""
+
+    name: str
+    free: int
+    growth: Growth
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What is known when conditions are looked for.
+
+    `slots` are the recent ones, in any order; `good` the newest run of each line that ended well; `refused` recent runs
+    that a lock of restic refused; `since` when each policy was first known; `clock_doubt` why no clock is believed.
+    """
+
+    lines: Sequence[Line] = ()
+    slots: Sequence[Slot] = ()
+    good: Mapping[LineKey, RunRecord] = field(default_factory=dict)
+    refused: Sequence[RunRecord] = ()
+    assessments: Sequence[Assessment] = ()
+    since: Mapping[PolicyName, datetime] = field(default_factory=dict)
+    disks: Sequence[Disk] = ()
+    notices: Sequence[Notice] = ()
+    clock_doubt: str = ""
+
+
+def conditions(known: Known, now: datetime) -> tuple[Alarm, ...]:
+    """Every condition that holds now, by key; each once."""
+    found = {alarm.key: alarm for rule in _RULES for alarm in rule(known, now)}
+    return tuple(found[key] for key in sorted(found))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """What has begun and what has ended since the ledger was last told, and what there is to tell of it."""
+
+    raised: tuple[Alarm, ...] = ()
+    cleared: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+def difference(standing: Iterable[Alarm], holding: Iterable[Alarm], now: datetime) -> Difference:
+    """Alarms that stand on record against the conditions that hold; one that goes on is left alone."""
+    before = {alarm.key: alarm for alarm in standing}
+    after = {alarm.key: alarm for alarm in holding}
+    raised = tuple(replace(after[key], raised_at=now) for key in sorted(after.keys() - before.keys()))
+    cleared = tuple(sorted(before.keys() - after.keys()))
+    ended = tuple(_recovered(before[key], now) for key in cleared)
+    return Difference(raised=raised, cleared=cleared, events=(*map(_told, raised), *ended))
+
+
+def _told(alarm: Alarm) -> Event:
+    return Event(
+        at=alarm.raised_at,
+        topic=alarm.topic,
+        severity=alarm.severity,
+        tenant=alarm.tenant,
+        policy=alarm.policy,
+        subject=alarm.subject,
+        text=alarm.text,
+        key=alarm.key,
+    )
+
+
+def _recovered(alarm: Alarm, now: datetime) -> Event:
+    lasted = duration(max(timedelta(), now - alarm.raised_at))
+    return replace(
+        _told(alarm),
+        at=now,
+        topic=Topic.RECOVERED,
+        severity=SEVERITIES[Topic.RECOVERED],
+        text=f"Well again after {lasted}. It had been: {alarm.text}",
+    )
+
+
+# --- the rules: each gives the alarms of one kind ---------------------------------------------------------------------
+
+_SERVING: Final = (Job.RETENTION, Job.CHECK)  # what restic refuses while any lock is there, and backups are not
+_IN_VAIN: Final = frozenset({SlotState.FAILED, SlotState.BLOCKED, SlotState.MISSED, SlotState.INTERRUPTED})
+_DEAD_AFTER: Final = 2  # due moments in vain: two whole periods without a success
+_PASSED_OVER: Final = frozenset({SlotState.COALESCED, SlotState.MISSED})
+_STARVED_AFTER: Final = 3
+_UNPROVEN_AFTER: Final = timedelta(days=1)  # where no objective says how long a proof may take
+_UNDELIVERED_AFTER: Final = timedelta(hours=1)
+_REFUSALS: Final = 3
+
+
+def _retention_dead(known: Known, now: datetime) -> Iterator[Alarm]:
+    """Backups green, retention dead: the line's newest due moments were all in vain, and its backups were not."""
+    for line, slots in _in_force(known):
+        vain = _newest(slots, _IN_VAIN, since=known.good.get(line.key))
+        backup = _newest_good_backup(known, line)
+        if line.job not in _SERVING or len(vain) < _DEAD_AFTER or backup is None:
+            continue
+        oldest, newest = vain[-1], vain[0]
+        if (backup.finished_at or backup.started_at) >= oldest.due:
+            why = newest.why.text if newest.why else newest.state.value
+            since = duration(max(timedelta(), now - oldest.due))
+            text = (
+                f"Backups go well, but {line.job} in vault {line.vault} has not succeeded at "
+                f"{counted(len(vain), 'due moment')} in a row, since {since}; the last: {why}. Next: tandem locks"
+            )
+            yield _of_line(line, Topic.RETENTION_DEAD, "dead", text, now)
+
+
+def _starved(known: Known, now: datetime) -> Iterator[Alarm]:
+    """A line that never gets its turn: each of its newest due moments was passed over."""
+    for line, slots in _in_force(known):
+        passed = _newest([slot for slot in slots if not _stood_for(slot)], _PASSED_OVER, since=None)
+        if len(passed) >= _STARVED_AFTER:
+            text = (
+                f"The last {counted(len(passed), 'due moment')} of {line.job} in vault {line.vault} ended without a "
+                f"run of their own; the last: {passed[0].why.text if passed[0].why else passed[0].state}. "
+                "Next: tandem slots; give it more time, a wider window, or higher [limits]"
+            )
+            yield _of_line(line, Topic.MISSED, "starved", text, now)
+
+
+def _stood_for(slot: Slot) -> bool:
+    """Whether another run proved the same: a check of the same repository."""
+    return slot.why is not None and slot.why.kind is WhyKind.SAME_REPOSITORY
+
+
+def _in_force(known: Known) -> Iterator[tuple[Line, list[Slot]]]:
+    """Each line in force with its closed slots, the newest first; also those of earlier texts of the settings."""
+    slots: dict[LineKey, list[Slot]] = defaultdict(list)
+    for slot in known.slots:
+        if slot.state in FINAL and slot.state is not SlotState.SKIPPED:
+            slots[slot.line_key].append(slot)
+    for line in known.lines:
+        if line.until is None:
+            yield line, sorted(slots[line.key], key=lambda slot: (slot.due, slot.id), reverse=True)
+
+
+def _newest(slots: Sequence[Slot], states: frozenset[SlotState], since: RunRecord | None) -> list[Slot]:
+    """The newest slots as long as they ended so; a run that went well afterwards, by hand too, ends the series."""
+    found: list[Slot] = []
+    for slot in slots:
+        is_over = since is not None and (since.finished_at or since.started_at) >= (slot.closed_at or slot.due)
+        if slot.state not in states or is_over:
+            break
+        found.append(slot)
+    return found
+
+
+def _newest_good_backup(known: Known, line: Line) -> RunRecord | None:
+    """Of the policy, wherever its primary is: what a replica's retention removes came from there."""
+    backups = [run for (policy, job, _), run in known.good.items() if policy == line.policy and job is Job.BACKUP]
+    return max(backups, key=lambda run: run.started_at, default=None)
+
+
+def _of_line(line: Line, topic: Topic, what: str, text: str, now: datetime) -> Alarm:
+    return Alarm(
+        key=f"{what}/{line.policy}/{line.job}/{line.vault}",
+        topic=topic,
+        severity=SEVERITIES[topic],
+        tenant=line.tenant,
+        policy=line.policy,
+        subject=f"{line.job} {line.policy} at {line.site}",
+        text=text,
+        raised_at=now,
+    )
+
+
+_CONTROLS: Final[Mapping[ControlName, str]] = MappingProxyType(
+    {
+        ControlName.RECOVERY_POINT: "the newest recovery point's age",
+        ControlName.REPLICA_LAG: "the replica's lag",
+        ControlName.PARITY: "the parity of the two sites",
+        ControlName.CHECK: "the age of the last clean check",
+        ControlName.RESTORE_TEST: "the age of the last clean restore test",
+        ControlName.RESTORE_TIME: "the time that a restore takes",
+    }
+)
+
+
+def _objectives(known: Known, now: datetime) -> Iterator[Alarm]:
+    """A control that fails: at once when it is missed, and when it is unproven once it had the time to be proven."""
+    for judged in known.assessments:
+        for control in judged.controls:
+            what = _CONTROLS[control.name]
+            if control.verdict is Verdict.MISSED:
+                text = f"Missed: {what}{_figures(control.measured, control.objective)}. Next: tandem status"
+                yield _of_control(judged, control.name, "objective", text, now)
+            elif control.verdict is Verdict.NOT_PROVEN:
+                had = now - known.since.get(judged.policy, datetime.min.replace(tzinfo=now.tzinfo))
+                if had > (control.objective or _UNPROVEN_AFTER):
+                    text = f"Not proven, so it counts as missed: {what}. Next: tandem status"
+                    yield _of_control(judged, control.name, "unproven", text, now)
+
+
+def _figures(measured: timedelta | None, objective: timedelta | None) -> str:
+    if measured is None or objective is None or measured <= objective:
+        return ""
+    return f" is {duration(measured)}, and {duration(objective)} is promised"
+
+
+def _of_control(judged: Assessment, name: ControlName, what: str, text: str, now: datetime) -> Alarm:
+    return Alarm(
+        key=f"{what}/{judged.policy}/{judged.vault}/{name}",
+        topic=Topic.OBJECTIVE_MISSED,
+        severity=SEVERITIES[Topic.OBJECTIVE_MISSED],
+        tenant=judged.tenant,
+        policy=judged.policy,
+        subject=f"{name} {judged.policy} at {judged.site}",
+        text=text,
+        raised_at=now,
+    )
+
+
+def _locks(known: Known, now: datetime) -> Iterator[Alarm]:
+    """A lock that goes on refusing: longer than any living restic holds one unseen, or again and again."""
+    refused: dict[tuple[TenantName, VaultName], list[RunRecord]] = defaultdict(list)
+    for run in known.refused:
+        good = known.good.get((run.policy, run.job, run.vault))
+        if _was_refused(run) and (good is None or good.started_at < run.started_at):
+            refused[run.tenant, run.vault].append(run)
+    for (tenant, vault), runs in refused.items():
+        first, last = (choose(runs, key=lambda run: (run.started_at, run.id)) for choose in (min, max))
+        if len(runs) >= _REFUSALS or now - first.started_at > STALE_AFTER:
+            said = last.failure.message if last.failure else ""
+            yield Alarm(
+                key=f"lock/{tenant}/{vault}",
+                topic=Topic.LOCK_STALE,
+                severity=SEVERITIES[Topic.LOCK_STALE],
+                tenant=tenant,
+                subject=f"repository {tenant}@{vault}",
+                text=f"A lock has refused {counted(len(runs), 'run')}, the last {last.job} {last.policy}: {said}. "
+                "Next: tandem locks",
+                raised_at=now,
+            )
+
+
+def _was_refused(run: RunRecord) -> bool:
+    return (
+        run.state in {RunState.FAILED, RunState.BLOCKED}
+        and run.failure is not None
+        and run.failure.kind is FailureKind.REPOSITORY_LOCKED
+    )
+
+
+def _disks(known: Known, now: datetime) -> Iterator[Alarm]:
+    for disk in known.disks:
+        lasts = disk.growth.lasts(disk.free)
+        if disk.free <= 0 or (lasts is not None and lasts < ENOUGH):
+            left = f", which lasts {duration(lasts)} at the growth seen" if lasts is not None else ""
+            text = f"{disk.name} has {size(disk.free)} left{left}. Next: make room, or keep fewer recovery points"
+            yield _of_service(Topic.DISK_FILLING, f"disk/{disk.name}", disk.name, text, now)
+
+
+def _deliveries(known: Known, now: datetime) -> Iterator[Alarm]:
+    """A channel that does not take what it is told. Other channels hear of it, and `status` shows it."""
+    waiting: dict[str, list[Notice]] = defaultdict(list)
+    for notice in known.notices:
+        if notice.state is NoticeState.PENDING and notice.attempts and now - notice.made_at > _UNDELIVERED_AFTER:
+            waiting[notice.channel].append(notice)
+    for channel, notices in waiting.items():
+        oldest = min(notices, key=lambda notice: notice.made_at)
+        said = next((notice.error for notice in notices if notice.error), "no reason was given")
+        text = (
+            f"{counted(len(notices), 'notice')} could not be delivered to {channel}, the oldest for "
+            f"{duration(now - oldest.made_at)}: {said}. Next: check [notify.{channel}] and its server"
+        )
+        yield _of_service(Topic.DELIVERY_FAILED, f"delivery/{channel}", f"notify {channel}", text, now)
+
+
+def _clock(known: Known, now: datetime) -> Iterator[Alarm]:
+    if known.clock_doubt:
+        text = f"The clock is not believed, so nothing is made due: {known.clock_doubt}"
+        yield _of_service(Topic.CLOCK_STEPPED, "clock", "clock", text, now)
+
+
+def _of_service(topic: Topic, key: str, subject: str, text: str, now: datetime) -> Alarm:
+    return Alarm(key=key, topic=topic, severity=SEVERITIES[topic], subject=subject, text=text, raised_at=now)
+
+
+_RULES: Final[tuple[Callable[[Known, datetime], Iterator[Alarm]], ...]] = (
+    _retention_dead,
+    _starved,
+    _objectives,
+    _locks,
+    _disks,
+    _deliveries,
+    _clock,
+)

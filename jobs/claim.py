@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, RunRecord, RunState
-from jobs.policy import TenantName, VaultName
+from jobs.policy import PolicyName, TenantName, VaultName
+
+Repository = tuple[TenantName, VaultName]
 
 
 class Hold(StrEnum):
@@ -36,14 +38,47 @@ HOLDS: Final[Mapping[Job, Hold]] = MappingProxyType(
     }
 )
 
+# Which holds a hold cannot be beside.
+AGAINST: Final[Mapping[Hold, tuple[Hold, ...]]] = MappingProxyType(
+    {Hold.SHARED: (Hold.EXCLUSIVE,), Hold.EXCLUSIVE: (Hold.EXCLUSIVE, Hold.SHARED)}
+)
 
-def repositories(run: RunRecord) -> frozenset[tuple[TenantName, VaultName]]:
+
+class Work(Protocol):
+    """What is asked about here: a run, or a slot that would become one."""
+
+    @property
+    def id(self) -> str:
+        """What people call it by."""
+
+    @property
+    def policy(self) -> PolicyName:
+        """Whose it is."""
+
+    @property
+    def job(self) -> Job:
+        """What it does."""
+
+    @property
+    def tenant(self) -> TenantName:
+        """Whose repositories it works on."""
+
+    @property
+    def vault(self) -> VaultName:
+        """Where it acts."""
+
+    @property
+    def source_vault(self) -> VaultName | None:
+        """Where a copy comes from."""
+
+
+def repositories(run: Work) -> frozenset[Repository]:
     """The repositories that a run works on: a copy holds both the one it reads and the one it writes."""
     vaults = (run.vault,) if run.source_vault is None else (run.vault, run.source_vault)
     return frozenset((run.tenant, vault) for vault in vaults)
 
 
-def clash(one: RunRecord, other: RunRecord) -> bool:
+def clash(one: Work, other: Work) -> bool:
     """Whether the two may not be open at the same time. Symmetrical; says nothing about their states.
 
     People restore beside each other, each to a place of their own; of any other job a policy has one run at a time.
@@ -71,3 +106,37 @@ def busy(other: RunRecord, wanted: RunRecord) -> Failure:
         f"{other.owner.pid} on {other.owner.host} has been running since {other.started_at:%Y-%m-%d %H:%M:%S} UTC"
     )
     return Failure(kind=FailureKind.BUSY, message=message)
+
+
+class Holders:
+    """Who holds what. Says in constant time what `conflict` would find by looking at each of them."""
+
+    def __init__(self) -> None:
+        self._by_job: dict[tuple[PolicyName, Job], dict[int, Work]] = {}
+        self._by_repository: dict[tuple[Repository, Hold], dict[int, Work]] = {}
+
+    def add(self, work: Work) -> None:
+        """It holds from now on; of several in the way, the one that was added first is named."""
+        if work.job is not Job.RESTORE:
+            self._by_job.setdefault((work.policy, work.job), {})[id(work)] = work
+        for repository in repositories(work):
+            self._by_repository.setdefault((repository, HOLDS[work.job]), {})[id(work)] = work
+
+    def remove(self, work: Work) -> None:
+        """It holds nothing any more. It must be the object that was added."""
+        if work.job is not Job.RESTORE:
+            del self._by_job[work.policy, work.job][id(work)]
+        for repository in repositories(work):
+            del self._by_repository[repository, HOLDS[work.job]][id(work)]
+
+    def in_the_way(self, wanted: Work) -> Work | None:
+        """One that `wanted` may not run beside, or None when it may start."""
+        same = self._by_job.get((wanted.policy, wanted.job)) if wanted.job is not Job.RESTORE else None
+        if same:
+            return next(iter(same.values()))
+        for repository in sorted(repositories(wanted)):
+            for hold in AGAINST[HOLDS[wanted.job]]:
+                held = self._by_repository.get((repository, hold))
+                if held:
+                    return next(iter(held.values()))
+        return None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
+from jobs.failure import Failure, FailureKind
 from jobs.policy import PolicyName, TenantName
+from jobs.slot import Slot, SlotState, Why
 
 
 class Severity(StrEnum):
@@ -34,6 +39,7 @@ class Topic(StrEnum):
     RETENTION_DEAD = "retention-dead"  # backups go well while retention or checks do not
     LOCK_STALE = "lock-stale"
     LOCK_REMOVED = "lock-removed"
+    DISK_FILLING = "disk-filling"  # it lasts less than a week at the growth seen
     CLOCK_STEPPED = "clock-stepped"
     SERVE_STARTED = "serve-started"
     SERVE_STOPPED = "serve-stopped"
@@ -61,3 +67,81 @@ class Event:
     subject: str
     text: str
     key: str = ""
+
+
+# What a check or a restore test found, and not what kept it from looking.
+DAMAGE: Final = frozenset(
+    {
+        FailureKind.REPOSITORY_DAMAGED,
+        FailureKind.REPOSITORY_MISSING,
+        FailureKind.REPOSITORY_FOREIGN,
+        FailureKind.SOURCE_DAMAGED,
+        FailureKind.DIFFERENCES_FOUND,
+    }
+)
+
+SEVERITIES: Final[Mapping[Topic, Severity]] = MappingProxyType(
+    {
+        **dict.fromkeys(Topic, Severity.INFO),
+        **dict.fromkeys(
+            (
+                Topic.PARTIAL,
+                Topic.MISSED,
+                Topic.BLOCKED,
+                Topic.INTERRUPTED,
+                Topic.LOCK_STALE,
+                Topic.DISK_FILLING,
+                Topic.CLOCK_STEPPED,
+                Topic.SETTINGS_REFUSED,
+                Topic.SERVE_TOOK_OVER,
+            ),
+            Severity.WARNING,
+        ),
+        **dict.fromkeys(
+            (
+                Topic.FAILED,
+                Topic.DAMAGE_FOUND,
+                Topic.OBJECTIVE_MISSED,
+                Topic.RETENTION_DEAD,
+                Topic.DELIVERY_FAILED,
+                Topic.INTERNAL,
+            ),
+            Severity.CRITICAL,
+        ),
+    }
+)
+
+
+def of_slot(slot: Slot, state: SlotState, why: Why, at: datetime, failure: Failure | None = None) -> Event:
+    """What there is to tell of a slot's end."""
+    topic = Topic.DAMAGE_FOUND if failure is not None and failure.kind in DAMAGE else Topic(state.value)
+    advice = f" Next: {failure.advice}" if failure is not None else ""
+    return Event(
+        at=at,
+        topic=topic,
+        severity=SEVERITIES[topic],
+        tenant=slot.tenant,
+        policy=slot.policy,
+        subject=f"{slot.job} {slot.policy} at {slot.site}",
+        text=f"Due {slot.due:%Y-%m-%d %H:%M} UTC, {state}: {why.text}.{advice}",
+        key="/".join(slot.line_key),
+    )
+
+
+def recovered(slot: Slot, at: datetime) -> Event:
+    """A line whose slots had ended badly has one that ended well."""
+    return Event(
+        at=at,
+        topic=Topic.RECOVERED,
+        severity=SEVERITIES[Topic.RECOVERED],
+        tenant=slot.tenant,
+        policy=slot.policy,
+        subject=f"{slot.job} {slot.policy} at {slot.site}",
+        text=f"The slot due {slot.due:%Y-%m-%d %H:%M} UTC ended well, after trouble.",
+        key="/".join(slot.line_key),
+    )
+
+
+def of_service(topic: Topic, subject: str, text: str, at: datetime, *, key: str = "") -> Event:
+    """What happened to the service as a whole, and to no tenant."""
+    return Event(at=at, topic=topic, severity=SEVERITIES[topic], subject=subject, text=text, key=key or subject)

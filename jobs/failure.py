@@ -9,8 +9,9 @@ Failure
 ├── of the source       SOURCE_MISSING · SOURCE_UNREADABLE · SOURCE_COMMAND_FAILED · SOURCE_DAMAGED
 ├── of the proof        DIFFERENCES_FOUND · MANIFEST_MISSING
 ├── of the person's ask NOT_EMPTY · NOTHING_MATCHES · TARGET_UNWRITABLE
+├── of a channel        CHANNEL_INVALID · CHANNEL_UNREACHABLE · CHANNEL_REFUSED
 └── of Tandem itself    SECRET_UNAVAILABLE · BUSY · LEDGER_MISSING · LEDGER_READ_ONLY · LEDGER_TOO_NEW
-                        LEDGER_DAMAGED · INTERNAL
+                        LEDGER_DAMAGED · CLOCK_DOUBTED · ADDRESS_UNUSABLE · INTERNAL
 """
 
 from __future__ import annotations
@@ -54,12 +55,17 @@ class FailureKind(StrEnum):
     NOT_EMPTY = "not-empty"
     NOTHING_MATCHES = "nothing-matches"
     TARGET_UNWRITABLE = "target-unwritable"
+    CHANNEL_INVALID = "channel-invalid"
+    CHANNEL_UNREACHABLE = "channel-unreachable"
+    CHANNEL_REFUSED = "channel-refused"
     SECRET_UNAVAILABLE = "secret-unavailable"  # noqa: S105 (a failure's name, not a password)
     BUSY = "busy"
     LEDGER_MISSING = "ledger-missing"
     LEDGER_READ_ONLY = "ledger-read-only"
     LEDGER_TOO_NEW = "ledger-too-new"
     LEDGER_DAMAGED = "ledger-damaged"
+    CLOCK_DOUBTED = "clock-doubted"
+    ADDRESS_UNUSABLE = "address-unusable"
     INTERNAL = "internal"
 
 
@@ -164,6 +170,15 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         _KIND.TARGET_UNWRITABLE: Trait(
             retryable=False, advice="Check the folder's owner, mode and what stands there; or choose another folder."
         ),
+        _KIND.CHANNEL_INVALID: Trait(
+            retryable=False, advice="Correct the channel's address in [notify]; try it with apprise's own command."
+        ),
+        _KIND.CHANNEL_UNREACHABLE: Trait(
+            retryable=True, advice="Check the network, the address in [notify], and that the server runs."
+        ),
+        _KIND.CHANNEL_REFUSED: Trait(
+            retryable=True, advice="Read the server's log; check the channel's password or token."
+        ),
         _KIND.SECRET_UNAVAILABLE: Trait(
             retryable=False, advice="Put the secret where the settings say, readable by its owner only (mode 0600)."
         ),
@@ -181,6 +196,14 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         ),
         _KIND.LEDGER_DAMAGED: Trait(
             retryable=False, advice="Put the ledger back from its backup; do not edit it.", exit_code=INTERNAL
+        ),
+        _KIND.CLOCK_DOUBTED: Trait(
+            retryable=False, advice="Set the machine's clock, then start again.", exit_code=INTERNAL
+        ),
+        _KIND.ADDRESS_UNUSABLE: Trait(
+            retryable=False,
+            advice="See who listens there with: ss -ltnp; or choose another address in [serve] listen.",
+            exit_code=INTERNAL,
         ),
         _KIND.INTERNAL: Trait(
             retryable=False, advice="Run it again with -vv, and report what it shows.", exit_code=INTERNAL

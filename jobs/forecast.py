@@ -1,1 +1,284 @@
-"""To come."""
+"""What will happen if every run goes well: agenda and dispatch from event to event, the same to the byte each time.
+
+The rules, the turns and the moments are those that the scheduler goes by. Only what an event can have changed is asked
+again: `dispatch` at every event would give the same, and a year would take days (tests/jobs/test_forecast.py does it).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from jobs.agenda import births, next_due
+from jobs.claim import repositories
+from jobs.dispatch import Situation, in_order, start
+from jobs.history import CheckResult, Job, Owner, RunRecord, RunState
+from jobs.moves import Closing, Wait
+from jobs.policy import PolicyName, VaultName
+from jobs.ruling import Facts, Rank, Ready, rule
+from jobs.slot import Line, Slot, SlotState, Why, WhyKind
+from jobs.turns import Counted, Turns
+
+USUAL: Final = timedelta(minutes=1)
+_NOBODY: Final = Owner(host="", boot="", pid=0, started="")
+
+# What happens at one moment, in this order: what ends makes room for what becomes due.
+_ENDS, _BORN, _LOOK = range(3)
+
+Durations = Mapping[tuple[PolicyName, Job, VaultName], timedelta]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """What will become of one slot: a run from `starts_at` to `ends_at`, or an end without one (at `ends_at`, why).
+
+    `running` is a run that ends after the horizon; `due` still waits there.
+    """
+
+    slot: Slot
+    state: SlotState
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    why: Why | None = None
+
+
+def forecast(
+    lines: Iterable[Line],
+    slots: Sequence[Slot],
+    known: Situation,
+    durations: Durations,
+    now: datetime,
+    until: datetime,
+) -> Iterator[Planned]:
+    """What becomes of the open slots, and of those that are due until then, in the order in which it is decided.
+
+    What was due before `now` must be among `slots` (births come first). A run without a known duration takes a minute.
+    """
+    world = _World(known, durations, until)
+    world.load(lines, slots, known, now)
+    while world.events and world.events[0][0] <= until:
+        yield from world.advance()
+    yield from world.waiting()
+
+
+class _World:
+    def __init__(self, known: Situation, durations: Durations, until: datetime) -> None:
+        self.events: list[tuple[datetime, int, int]] = []  # when, what, and the number of its subject
+        self._subjects: dict[int, RunRecord | Slot | Line] = {}
+        self._numbered = 0
+        self._horizon = until
+        self._durations = durations
+        self._facts = Facts(known.policies, known.good, known.last_backups)
+        self._turns = Turns(known.limits, known.under_way)
+        self._open: dict[str, Slot] = {}  # that wait, for whatever
+        self._whys: dict[str, Why] = {}
+        self._chained: dict[str, list[str]] = {}  # who waits for the end of a slot
+        self._ready: dict[str, Ready] = {}
+        self._queue: list[tuple[Rank, str]] = []  # of the ready ones, those that may have a chance
+        self._parked: dict[str | Counted, list[tuple[Rank, str]]] = {}  # the others, by what has to end first
+        self._lent: dict[str, Rank] = {}  # a better place in the order, from one that must not overtake
+        self._begun: dict[str, tuple[datetime, str]] = {}  # when, and what a check reads
+        self._look: list[tuple[int, datetime, str]] = []
+
+    # --- events ------------------------------------------------------------------------------------------------
+
+    def load(self, lines: Iterable[Line], slots: Iterable[Slot], known: Situation, now: datetime) -> None:
+        """Begin with what there is."""
+        for slot in (*known.related.values(), *slots):
+            self._facts.is_there(slot, now)
+        for run in sorted(known.under_way, key=lambda run: (run.started_at, run.id)):
+            self._happens(max(now, run.started_at + self._usual(run)), _ENDS, run)
+        running = {run.slot for run in known.under_way}
+        for slot in sorted(slots, key=in_order):
+            if slot.state is SlotState.DUE:
+                self._open[slot.id] = slot
+                self._happens(now, _LOOK, slot)
+                if slot.until is not None and slot.until > now:
+                    self._happens(slot.until, _LOOK, slot)
+            elif slot.id in running:
+                self._begun[slot.id] = (now, "none")
+        for line in lines:
+            due = next_due(line)
+            if due is not None:
+                self._happens(max(due, now), _BORN, line)
+
+    def _happens(self, at: datetime, what: int, subject: RunRecord | Slot | Line) -> None:
+        self._numbered += 1
+        self._subjects[self._numbered] = subject
+        heapq.heappush(self.events, (at, what, self._numbered))
+
+    def advance(self) -> Iterator[Planned]:
+        """The next moment at which something happens, and what comes of it."""
+        now = self.events[0][0]
+        while self.events and self.events[0][0] == now:
+            _, what, number = heapq.heappop(self.events)
+            subject = self._subjects.pop(number)
+            if isinstance(subject, Line):
+                self._born(subject, now)
+            elif what == _ENDS:
+                self._ended(subject, now)
+            else:
+                self._look_at(subject.id)
+        yield from self._settle(now)
+
+    def _born(self, line: Line, now: datetime) -> None:
+        born = births(line, now)
+        for slot in born.slots:
+            before = self._facts.newest(slot.line_key)
+            if before is not None:
+                self._look_at(before.id)
+                self._facts.forget(before.id)
+            self._open[slot.id] = slot
+            self._facts.is_there(slot, now)
+            self._look_at(slot.id)
+        line = replace(line, cursor=born.cursor)
+        due = next_due(line)
+        if due is not None:
+            self._happens(due, _BORN, line)
+        for slot in born.slots:
+            if slot.until is not None and slot.until != due:
+                self._happens(slot.until, _LOOK, slot)
+
+    def _ended(self, work: RunRecord | Slot, now: datetime) -> None:
+        for room in self._turns.ends(work):
+            self._free(room)
+        self._free(work.id)
+        done = self._done(work, now)
+        self._facts.went_well(done)
+        if done.job is Job.BACKUP:
+            self._facts.last_backups[done.policy] = done
+        if done.slot is not None:
+            self._closes(done.slot, SlotState.SUCCEEDED, now)
+        if done.job is Job.CHECK:
+            for repository in repositories(done):
+                for slot in self._turns.checks_of(repository):
+                    self._look_at(slot.id)
+
+    def _done(self, work: RunRecord | Slot, now: datetime) -> RunRecord:
+        """The run as it will have ended: well."""
+        if isinstance(work, RunRecord):
+            return replace(work, state=RunState.SUCCEEDED, finished_at=now)
+        began, read_data = self._begun.pop(work.id)
+        return RunRecord(
+            id=work.id,
+            job=work.job,
+            tenant=work.tenant,
+            policy=work.policy,
+            site=work.site,
+            vault=work.vault,
+            source_vault=work.source_vault,
+            settings_hash=work.settings_hash,
+            state=RunState.SUCCEEDED,
+            owner=_NOBODY,
+            started_at=began,
+            finished_at=now,
+            result=CheckResult(read_data=read_data) if work.job is Job.CHECK else None,
+            slot=work.id,
+        )
+
+    def _usual(self, work: RunRecord | Slot) -> timedelta:
+        return self._durations.get((work.policy, work.job, work.vault), USUAL)
+
+    # --- rules -------------------------------------------------------------------------------------------------
+
+    def _look_at(self, slot_id: str) -> None:
+        slot = self._open.get(slot_id)
+        if slot is not None:
+            heapq.heappush(self._look, in_order(slot))
+
+    def _settle(self, now: datetime) -> Iterator[Planned]:
+        """Ask the rules about what may have changed, then give turns; until nothing comes of it any more."""
+        asked: set[str] = set()
+        while self._look or (self._queue and not self._turns.full):
+            if self._look:
+                slot_id = heapq.heappop(self._look)[2]
+                if slot_id in self._open:
+                    yield from self._judged(slot_id, now)
+                continue
+            rank, slot_id = heapq.heappop(self._queue)
+            if slot_id in self._ready and slot_id not in asked:
+                yield from self._asked(slot_id, rank, asked, now)
+
+    def _judged(self, slot_id: str, now: datetime) -> Iterator[Planned]:
+        slot = self._open[slot_id]
+        answer = rule(slot, self._facts, now)
+        if isinstance(answer, Ready):
+            if slot_id not in self._ready:
+                self._turns.enter(answer)
+            self._ready[slot_id] = answer
+            heapq.heappush(self._queue, (min(answer.rank, self._lent.get(slot_id, answer.rank)), slot_id))
+            return
+        if self._ready.pop(slot_id, None) is not None:
+            self._turns.leave(slot)
+            self._free(slot_id)
+        if isinstance(answer, Wait):
+            self._waits(answer)
+            return
+        why = self._whys.get(slot_id)
+        if why is not None:  # what it waited for is a part of how it ends
+            answer = rule(replace(slot, why=why), self._facts, now)
+        if isinstance(answer, Closing):
+            self._closes(slot_id, answer.state, now)
+            yield Planned(slot=slot, state=answer.state, ends_at=now, why=answer.why)
+
+    def _waits(self, wait: Wait) -> None:
+        self._whys[wait.slot.id] = wait.why
+        if wait.until is not None:
+            self._happens(wait.until, _LOOK, wait.slot)
+        elif wait.why.other:
+            self._chained.setdefault(wait.why.other, []).append(wait.slot.id)
+
+    def _closes(self, slot_id: str, state: SlotState, now: datetime) -> None:
+        self._open.pop(slot_id, None)
+        self._whys.pop(slot_id, None)
+        self._lent.pop(slot_id, None)
+        self._facts.ended(slot_id, state, now)
+        for other in self._chained.pop(slot_id, ()):
+            self._look_at(other)
+
+    # --- turns -------------------------------------------------------------------------------------------------
+
+    def _free(self, blocker: str | Counted) -> None:
+        """What waited for this may have a chance again."""
+        for rank, slot_id in self._parked.pop(blocker, ()):
+            if slot_id in self._ready:
+                self._lent[slot_id] = min(rank, self._lent.get(slot_id, rank))
+                self._look_at(slot_id)
+
+    def _asked(self, slot_id: str, rank: Rank, asked: set[str], now: datetime) -> Iterator[Planned]:
+        yield from self._judged(slot_id, now)  # time has passed since: a window may have closed
+        ready = self._ready.get(slot_id)
+        if ready is None:
+            return
+        asked.add(slot_id)
+        obstacle = self._turns.obstacle(ready, now)
+        while obstacle is not None and obstacle.behind is not None and obstacle.behind.slot.id not in asked:
+            yield from self._asked(obstacle.behind.slot.id, rank, asked, now)
+            obstacle = self._turns.obstacle(ready, now)
+        if obstacle is None:
+            yield self._starts(ready, now)
+        else:
+            self._whys[slot_id] = obstacle.why
+            self._parked.setdefault(obstacle.by, []).append((rank, slot_id))
+
+    def _starts(self, ready: Ready, now: datetime) -> Planned:
+        step = start(ready, self._turns).step
+        slot = ready.slot
+        del self._ready[slot.id], self._open[slot.id]
+        self._begun[slot.id] = (now, step.read_data)
+        ends = now + self._usual(slot)
+        self._happens(ends, _ENDS, slot)
+        self._free(slot.id)
+        state = SlotState.SUCCEEDED if ends <= self._horizon else SlotState.RUNNING
+        return Planned(slot=slot, state=state, starts_at=now, ends_at=ends)
+
+    def waiting(self) -> Iterator[Planned]:
+        """What still waits at the horizon."""
+        for slot in sorted(self._open.values(), key=in_order):
+            yield Planned(slot=slot, state=SlotState.DUE, why=self._whys.get(slot.id, _PLACE))
+
+
+_PLACE: Final = Why(kind=WhyKind.LIMIT, text="as many runs as are allowed are under way")

@@ -124,6 +124,7 @@ class RestoreResult:
 
     kind: Literal["restore"] = "restore"
     snapshot: str = ""
+    snapshot_time: datetime | None = None
     target: str = ""
     files: int = 0
     bytes: int = 0
@@ -141,6 +142,9 @@ class Usage:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory: int = 0  # bytes
+
+
+NOBODY: Final = 0  # the process id of an owner who is gone for certain: no process of ours has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

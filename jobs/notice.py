@@ -1,14 +1,20 @@
-"""Who is told what of an event, and when again: routing, deduplication, digest. Decided here, delivered elsewhere."""
+"""Who is told what of an event, and when again: routing, deduplication, letters, digests. Decided here, sent elsewhere.
+
+An event that a route wants is in exactly one notice of that route, or is kept back because the same trouble was told
+not long ago, which is then named. A notice is sent alone, or in one letter with others when there are too many.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from jobs.event import Severity, Topic
+from jobs.event import Event, Severity, Topic
 from jobs.policy import TenantName
-from jobs.schedule import Schedule
+from jobs.schedule import Schedule, next_after
 
 
 class NoticeState(StrEnum):
@@ -28,16 +34,18 @@ class Route:
     tenants: frozenset[TenantName] | None = None
     repeat: timedelta = timedelta(hours=24)
     digest: Schedule | None = None
+    zone: str = "UTC"  # IANA name: the wall clocks that `digest` means
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """One message to one channel."""
+    """One thing that one channel is to be told."""
 
     id: int = 0
     channel: str
     made_at: datetime
-    key: str  # what repeats of the same trouble share
+    key: str  # what repeats of the same trouble share; one in a line where it tells of several
+    through: int = 0  # the newest event (its id) that was known when it was made
     severity: Severity
     tenant: TenantName | None = None
     subject: str
@@ -47,3 +55,185 @@ class Notice:
     next_at: datetime
     delivered_at: datetime | None = None
     error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """The events of one matter, for one route, in the order in which they happened. What a notice is written from.
+
+    `key` is what the notice is known by afterwards: the troubles that still held at its end, one in a line.
+    """
+
+    route: Route
+    events: tuple[Event, ...]
+    key: str
+
+    @property
+    def severity(self) -> Severity:
+        """The worst of its events'."""
+        return worst(event.severity for event in self.events)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptBack:
+    """An event that is not told again, because the same trouble was told to that route at `told_at`."""
+
+    route: Route
+    event: Event
+    told_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sorting:
+    """What becomes of a batch of events: what is told, what is kept back."""
+
+    bundles: tuple[Bundle, ...] = ()
+    kept_back: tuple[KeptBack, ...] = ()
+
+
+Told = Mapping[tuple[str, str], datetime]  # (a route's name, a trouble) → when it was last told
+
+MOST: Final = 10  # messages to one channel: at once, and within an hour, before they become one list
+BUSY: Final = timedelta(hours=1)
+PAUSE: Final = timedelta(minutes=10)  # between two messages to a channel that had that many within the hour
+PATIENCE: Final = timedelta(days=3)
+DIGEST: Final = ":digest:"  # the key of every digest
+_PAUSES: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
+_LOUDNESS: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+
+
+def matter(event: Event) -> str:
+    """What an event is about: a tenant's (or nobody's) line, lock, vault. A recovery ends all trouble of its matter."""
+    return f"{event.tenant or ''}:{' '.join((event.key or event.subject).split())}"
+
+
+def trouble(event: Event) -> str:
+    """What repeats of one trouble share: the matter, and what is wrong with it. A tenant's name has no colon."""
+    tenant, _, about = matter(event).partition(":")
+    return f"{tenant}:{event.topic}:{about}"
+
+
+def matter_of(key: str) -> str:
+    """The matter of a trouble."""
+    tenant, _, rest = key.partition(":")
+    return f"{tenant}:{rest.partition(':')[2]}"
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The loudest; `info` of none."""
+    return max(severities, key=_LOUDNESS.__getitem__, default=Severity.INFO)
+
+
+def concerns(route: Route, event: Event) -> bool:
+    """Whether a route may know of an event at all: one of its tenants', or anybody's where it has no list.
+
+    A channel is not told that it does not work: that would never come to an end.
+    """
+    mine = route.tenants is None or (event.tenant is not None and event.tenant in route.tenants)
+    return mine and not (event.topic is Topic.DELIVERY_FAILED and event.subject == route.name)
+
+
+def wants(route: Route, event: Event) -> bool:
+    """Whether a route asks to be told of an event. A test goes wherever it may."""
+    return concerns(route, event) and (event.topic in route.on or event.topic is Topic.TEST)
+
+
+def sort(events: Sequence[Event], routes: Iterable[Route], told: Told, now: datetime) -> Sorting:
+    """What each route is told of a batch of events (in the order in which they happened), and what is kept back."""
+    bundles: list[Bundle] = []
+    kept_back: list[KeptBack] = []
+    for route in routes:
+        by_matter: dict[str, list[Event]] = {}
+        for event in events:
+            if event.topic is Topic.RECOVERED or wants(route, event):
+                by_matter.setdefault(matter(event), []).append(event)
+        for about in by_matter.values():
+            bundle, held = _of_one_matter(route, about, told, now)
+            kept_back += held
+            bundles += [bundle] if bundle.events else []
+    return Sorting(bundles=tuple(bundles), kept_back=tuple(kept_back))
+
+
+def _of_one_matter(route: Route, events: Sequence[Event], told: Told, now: datetime) -> tuple[Bundle, list[KeptBack]]:
+    """Only trouble is kept back: an event of severity `info` is not the same as the one before it."""
+    telling: list[Event] = []
+    held: list[KeptBack] = []
+    still: dict[str, None] = {}  # the troubles told of that no recovery has ended since
+    recovered = False
+    for event in events:
+        if event.topic is Topic.RECOVERED:
+            recovered, still = True, {}
+        before = None if recovered or event.severity is Severity.INFO else told.get((route.name, trouble(event)))
+        if before is not None and before <= now < before + route.repeat:
+            held.append(KeptBack(route=route, event=event, told_at=before))
+        elif wants(route, event):
+            telling.append(event)
+            still[trouble(event)] = None
+    key = "\n".join(still) or trouble(replace(events[0], topic=Topic.RECOVERED))
+    return Bundle(route=route, events=tuple(telling), key=key), held
+
+
+def told_so_far(notices: Iterable[Notice], recoveries: Iterable[Event]) -> dict[tuple[str, str], datetime]:
+    """When each trouble was last told, from the notices made and the RECOVERED events known.
+
+    A notice that was given up told nobody. A recovery that came after a notice makes the next trouble a new one.
+    """
+    well: dict[str, int] = {}
+    for event in recoveries:
+        well[matter(event)] = max(event.id, well.get(matter(event), 0))
+    told: dict[tuple[str, str], datetime] = {}
+    for notice in sorted(notices, key=lambda notice: notice.id):  # the clock may have been set back in between
+        for key in () if notice.state is NoticeState.GIVEN_UP else notice.key.split("\n"):
+            if well.get(matter_of(key), -1) <= notice.through:
+                told[notice.channel, key] = notice.made_at
+    return told
+
+
+def digest(route: Route, events: Iterable[Event], last: datetime, now: datetime) -> Bundle | None:
+    """What a route's digest tells of the events since the last one; None while it is not due.
+
+    All that concerns the route is in it, also what it does not want to be told one by one. After an outage there is
+    one digest, however many were due. A digest without an event is one all the same: silence would prove nothing.
+    """
+    if not digest_is_due(route, last, now):
+        return None
+    return Bundle(route=route, events=tuple(event for event in events if concerns(route, event)), key=DIGEST)
+
+
+def digest_is_due(route: Route, last: datetime, now: datetime) -> bool:
+    """Whether a moment of the route's digest lies after the last one, and not after now."""
+    due = None if route.digest is None else next_after(route.digest, route.zone, last)
+    return due is not None and due.at <= now
+
+
+def letters(due: Sequence[Notice]) -> tuple[tuple[Notice, ...], ...]:
+    """The messages in which one channel's due notices are sent: each in its own, or, if too many, all in one.
+
+    A digest is always a message of its own.
+    """
+    single = [notice for notice in due if notice.key == DIGEST]
+    others = [notice for notice in due if notice.key != DIGEST]
+    together = [tuple(others)] if len(others) > MOST else [(notice,) for notice in others]
+    return (*together, *((notice,) for notice in single))
+
+
+def not_before(delivered: Iterable[datetime], now: datetime) -> datetime:
+    """When a channel may be sent its next message, by when it was sent those of late: what many failures tell one by
+    one in an hour becomes a message every ten minutes."""
+    recent = {at for at in delivered if now - BUSY < at <= now}
+    return max(now, max(recent) + PAUSE) if len(recent) >= MOST else now
+
+
+def retry_at(notice: Notice, now: datetime) -> datetime | None:
+    """When to try again a notice whose `attempts`-th delivery failed just now; None: it is given up, after three days.
+
+    After 1, 5, 15 and 30 minutes, then every hour, and once more at the very end.
+    """
+    end = notice.made_at + PATIENCE
+    pause = _PAUSES[min(max(notice.attempts, 1), len(_PAUSES)) - 1]
+    return min(now + pause, end) if now < end else None
+
+
+def tells_of_delivery(notice: Notice) -> bool:
+    """Whether a notice says nothing but that other notices were not delivered: its own failure is told to nobody."""
+    return all(key.split(":")[1:2] == [Topic.DELIVERY_FAILED.value] for key in notice.key.split("\n"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.history import Job, RunState
-from jobs.policy import PolicyName, SiteName, TenantName, VaultName
+from jobs.policy import Policy, PolicyName, SiteName, TenantName, VaultName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +37,29 @@ class Step:
     def key(self) -> StepKey:
         """The step's identity within its plan."""
         return StepKey(job=self.job, policy=self.policy, vault=self.vault)
+
+
+def step_of(
+    policy: Policy,
+    job: Job,
+    place: tuple[SiteName, VaultName],
+    *,
+    source: VaultName | None = None,
+    read_data: str = "none",
+    after: tuple[StepKey, ...] = (),
+) -> Step:
+    """The step that does a policy's job at one of its places, under its settings as they are."""
+    return Step(
+        job=job,
+        policy=policy.name,
+        tenant=policy.tenant,
+        site=place[0],
+        vault=place[1],
+        source_vault=source,
+        settings_hash=policy.settings_hash,
+        read_data=read_data,
+        after=after,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ from jobs.plan import (
     SameRepository,
     Skip,
     Step,
-    StepKey,
+    step_of,
 )
 from jobs.policy import Policy, PolicyName, SiteName, VaultName
 from jobs.proof import share
@@ -70,14 +70,14 @@ def plan(
 
 
 def _backup(ask: _Ask) -> list[Answer]:
-    return [_step(ask.policy, Job.BACKUP, (ask.policy.site, ask.policy.vault))]
+    return [step_of(ask.policy, Job.BACKUP, (ask.policy.site, ask.policy.vault))]
 
 
 def _replicate(ask: _Ask) -> list[Answer]:
     policy = ask.policy
     if policy.replica is None or policy.replica_site is None:
         return [_skip(policy, Job.REPLICATE, NoReplica())]
-    return [_step(policy, Job.REPLICATE, (policy.replica_site, policy.replica), source=policy.vault)]
+    return [step_of(policy, Job.REPLICATE, (policy.replica_site, policy.replica), source=policy.vault)]
 
 
 def _at_places(job: Job) -> Callable[[_Ask], list[Answer]]:
@@ -85,7 +85,7 @@ def _at_places(job: Job) -> Callable[[_Ask], list[Answer]]:
         places = _places(ask)
         if not places and ask.site is not None:
             return [_skip(ask.policy, job, NotAtSite(site=ask.site))]
-        return [_step(ask.policy, job, place) for place in places]
+        return [step_of(ask.policy, job, place) for place in places]
 
     return rule
 
@@ -99,20 +99,26 @@ def _retention(ask: _Ask) -> list[Answer]:
     places = _places(ask)
     if not places and ask.site is not None:
         return [_skip(ask.policy, Job.RETENTION, NotAtSite(site=ask.site))]
-    return [_step(ask.policy, Job.RETENTION, place, after=after) for place in places]
+    return [step_of(ask.policy, Job.RETENTION, place, after=after) for place in places]
 
 
 def _why_no_retention(ask: _Ask) -> Reason | None:
-    if ask.policy.retention is None:
+    if ask.policy.retention is not None and Job.BACKUP in ask.wanted:
+        return None  # the step waits for that backup instead of judging the one before
+    return why_no_retention(ask.policy, ask.last_backup)
+
+
+def why_no_retention(policy: Policy, last_backup: RunRecord | None) -> Reason | None:
+    """Why nothing may be removed, given the policy's newest finished backup; None where it may."""
+    if policy.retention is None:
         return NoRetention()
-    if Job.BACKUP in ask.wanted:  # then the step waits for that backup instead of judging the one before
-        return None
-    if ask.last_backup is None:
+    if last_backup is None:
         return NeverBackedUp()
-    if ask.last_backup.state in _GOOD:
+    if last_backup.state in _GOOD:
         return None
-    last = ask.last_backup
-    return LastBackupBad(run=last.id, state=last.state, at=last.finished_at or last.started_at)
+    return LastBackupBad(
+        run=last_backup.id, state=last_backup.state, at=last_backup.finished_at or last_backup.started_at
+    )
 
 
 _RULES: Final[Mapping[Job, Callable[[_Ask], list[Answer]]]] = {
@@ -128,26 +134,6 @@ def _places(ask: _Ask) -> tuple[tuple[SiteName, VaultName], ...]:
     return tuple(place for place in ask.policy.places if ask.site is None or place[0] == ask.site)
 
 
-def _step(
-    policy: Policy,
-    job: Job,
-    place: tuple[SiteName, VaultName],
-    *,
-    source: VaultName | None = None,
-    after: tuple[StepKey, ...] = (),
-) -> Step:
-    return Step(
-        job=job,
-        policy=policy.name,
-        tenant=policy.tenant,
-        site=place[0],
-        vault=place[1],
-        source_vault=source,
-        settings_hash=policy.settings_hash,
-        after=after,
-    )
-
-
 def _skip(policy: Policy, job: Job, reason: Reason) -> Skip:
     return Skip(job=job, policy=policy.name, reason=reason)
 
@@ -160,7 +146,7 @@ def _each_repository_checked_once(answers: list[Answer], shares: Mapping[PolicyN
     for step in checks:
         place, asked = (step.tenant, step.vault), shares[step.policy]
         first.setdefault(place, step)
-        most[place] = max(most.get(place, asked), asked, key=_amount)
+        most[place] = most_asked((most.get(place, asked), asked))
     return [_once(answer, first, most) if answer in checks else answer for answer in answers]
 
 
@@ -173,6 +159,11 @@ def _once(answer: Answer, first: Mapping[tuple[str, str], Step], most: Mapping[t
         return replace(answer, read_data=most[place])
     reason = SameRepository(policy=serving.policy, vault=serving.vault)
     return Skip(job=Job.CHECK, policy=answer.policy, reason=reason, vault=answer.vault)
+
+
+def most_asked(shares: Iterable[str]) -> str:
+    """The share of the data that a check must read to serve all who ask for these."""
+    return max(shares, key=_amount)
 
 
 def _amount(read_data: str) -> Fraction:

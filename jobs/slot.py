@@ -36,9 +36,7 @@ FINAL: Final = frozenset(SlotState) - OPEN
 SLOT_TRANSITIONS: Final[Mapping[SlotState, frozenset[SlotState]]] = MappingProxyType(
     {
         SlotState.DUE: frozenset(SlotState) - {SlotState.DUE, SlotState.SUCCEEDED, SlotState.PARTIAL},
-        SlotState.RUNNING: frozenset(
-            {SlotState.DUE, SlotState.SUCCEEDED, SlotState.PARTIAL, SlotState.FAILED, SlotState.INTERRUPTED}
-        ),
+        SlotState.RUNNING: frozenset(SlotState) - {SlotState.RUNNING, SlotState.MISSED, SlotState.COALESCED},
         **{state: frozenset() for state in FINAL},
     }
 )
@@ -70,6 +68,8 @@ class WhyKind(StrEnum):
     LIMIT = "limit"  # as many runs as are allowed are under way
     WINDOW = "window"  # outside its window nothing starts
     RETRY = "retry"  # it failed, and will be tried again
+    CUT_OFF = "cut-off"  # its run was cut off, and it will be taken up again
+    NOT_YET = "not-yet"  # it is on record, but due later: its splay, or a clock that was set back
     NOTHING_TO_DO = "nothing-to-do"  # as the planner says
     POLICY_GONE = "policy-gone"  # the settings no longer hold it
     CLOCK = "clock"  # the clock is not believed

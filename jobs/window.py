@@ -2,30 +2,74 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+_SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
+_TIME: Final = r"([01]?[0-9]|2[0-3]):([0-5][0-9])"
+_WINDOW: Final = re.compile(rf"{_TIME} ?- ?(?:{_TIME}|24:00)")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`20:00-06:00`: from the first time of day (included) to the second (not). Raises ValueError."""
+    """`20:00-06:00`: from the first time of day (included) to the second (not). Raises ValueError.
+
+    `text` is canonical. On the night when an hour comes twice it is open, or closed, in both; one that lies wholly in
+    what the clocks leave out does not open that night.
+    """
 
     text: str
+
+    def __post_init__(self) -> None:
+        found = _WINDOW.fullmatch(self.text.strip())
+        if found is None:
+            raise ValueError(f'"{self.text}" is not a window: two times of day, such as "20:00-06:00"')
+        first, last = time(int(found[1]), int(found[2])), time(int(found[3] or 0), int(found[4] or 0))
+        if first == last:
+            raise ValueError(f'"{self.text}" is the whole day, or nothing: leave the window out where any time will do')
+        object.__setattr__(self, "text", f"{first:%H:%M}-{last:%H:%M}")
 
     @property
     def start(self) -> time:
         """When it opens."""
-        raise NotImplementedError
+        return time.fromisoformat(self.text[:5])
 
     @property
     def end(self) -> time:
         """When it closes."""
-        raise NotImplementedError
+        return time.fromisoformat(self.text[6:])
 
     def is_open(self, now: datetime, zone: str) -> bool:
         """Whether an instant lies in it, by the wall clocks of a zone."""
-        raise NotImplementedError
+        clock = now.astimezone(ZoneInfo(zone)).time()
+        if self.start < self.end:
+            return self.start <= clock < self.end
+        return clock >= self.start or clock < self.end
 
     def opens_after(self, now: datetime, zone: str) -> datetime:
         """The instant (UTC) from which it is open next; `now` itself when it is open."""
-        raise NotImplementedError
+        at = now.astimezone(UTC)
+        while not self.is_open(at, zone):
+            at = _unless_changed(at, at + _until(self.start, at.astimezone(ZoneInfo(zone)).time()), ZoneInfo(zone))
+        return at
+
+
+def _until(wanted: time, clock: time) -> timedelta:
+    """How long a steady clock takes from one time of day to the next such time."""
+    return (datetime.combine(date.min, wanted) - datetime.combine(date.min, clock)) % _DAY
+
+
+def _unless_changed(at: datetime, target: datetime, zone: ZoneInfo) -> datetime:
+    """The later instant; or, where the clocks change before it, the one at which they do."""
+    steady = at.astimezone(zone).utcoffset()
+    if target.astimezone(zone).utcoffset() == steady:
+        return target
+    whole = at.replace(microsecond=0)  # clocks change on whole seconds
+    seconds = range((target - whole) // _SECOND + 1)
+    changed = bisect_left(seconds, True, key=lambda s: (whole + s * _SECOND).astimezone(zone).utcoffset() != steady)
+    return whole + changed * _SECOND

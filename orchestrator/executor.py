@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from jobs import claim
@@ -52,6 +53,10 @@ class Announcements:
     crashed: Callable[[Exception], None]  # Tandem's own fault, told before the run's end
 
 
+# A run that began, its outcome and when it ended in: all of it on record when this returns. Raises LedgerError.
+Finish = Callable[[RunRecord, Outcome, datetime], None]
+
+
 def execute(
     plan: Plan,
     policies: Mapping[PolicyName, Policy],
@@ -68,13 +73,13 @@ def execute(
     """
     done: dict[StepKey, RunRecord] = {}
     for step in plan.steps:
-        begun = intent(step, tools, owner, note=note)
+        begun = intent(step, tools.clock.now(), owner, tool=tools.engine.tool, note=note)
         why_not = _why_not(step, done, tools)
         if why_not:
             done[step.key] = _blocked(replace(begun, note=why_not), tools, tell)
             continue
         try:
-            done[step.key] = attempt(begun, _bound(step, policies[step.policy], tools), tools, tell)
+            done[step.key] = attempt(begun, bound(step, policies[step.policy], tools), tools, tell)
         except Busy as busy:
             if len(plan.steps) == 1:
                 raise
@@ -109,17 +114,18 @@ def record_refusals(
                 vault=vault,
                 settings_hash=policy.settings_hash,
             )
-            begun = intent(step, tools, owner, note=skip.reason.words)
+            now = tools.clock.now()
+            begun = intent(step, now, owner, tool=tools.engine.tool, note=skip.reason.words)
             tools.ledger.record(replace(begun, state=RunState.SKIPPED, finished_at=begun.started_at))
 
 
-def _bound(step: Step, policy: Policy, tools: Tools) -> Callable[[str], Outcome]:
+def bound(step: Step, policy: Policy, tools: Tools) -> Callable[[str], Outcome]:
+    """A step's work, in want of nothing but its run's id."""
     return lambda run: WORK[step.job](run, step, policy, tools)
 
 
-def intent(step: Step, tools: Tools, owner: Owner, *, note: str = "") -> RunRecord:
+def intent(step: Step, now: datetime, owner: Owner, *, tool: str, slot: str | None = None, note: str = "") -> RunRecord:
     """The row that is written before anything is done."""
-    now = tools.clock.now()
     return RunRecord(
         id=new_run_id(now),
         job=step.job,
@@ -133,16 +139,24 @@ def intent(step: Step, tools: Tools, owner: Owner, *, note: str = "") -> RunReco
         owner=owner,
         started_at=now,
         note=note,
-        tool=tools.engine.tool,
+        tool=tool,
+        slot=slot,
     )
 
 
-def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell: Announcements) -> RunRecord:
+def attempt(
+    begun: RunRecord,
+    work: Callable[[str], Outcome],
+    tools: Tools,
+    tell: Announcements,
+    finish: Finish | None = None,
+) -> RunRecord:
     """Claim, work, record. Raises Busy before anything is done, and LedgerError; a person's second Ctrl-C is recorded.
 
     What fails by our own fault fails alone: the other steps of a plan are other tenants' backups.
     """
-    tools.ledger.claim(begun)
+    record = finish or _finish(tools)
+    tools.ledger.claim(begun, slot=begun.slot)
     tell.begins(begun)
     try:
         with tools.own_files():
@@ -150,16 +164,16 @@ def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell
     except TargetError as error:
         outcome = _failed(error.failure)
         _take_back_the_lock(outcome, begun, tools)
-    except BaseException as error:
+    except BaseException as error:  # also a second Ctrl-C: whatever ends a run is on its record before it goes on
         outcome = _crashed(error)
         if isinstance(error, LedgerError) or not isinstance(error, Exception):
-            tools.ledger.finish(begun.id, begun.owner, outcome, tools.clock.now())
+            record(begun, outcome, tools.clock.now())
             _take_back_the_lock(outcome, begun, tools)
             raise
         tell.crashed(error)
     now = tools.clock.now()
     outcome = replace(outcome, note=outcome.note or begun.note)
-    tools.ledger.finish(begun.id, begun.owner, outcome, now)
+    record(begun, outcome, now)
     ended = replace(
         begun,
         state=outcome.state,
@@ -171,6 +185,10 @@ def attempt(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools, tell
     )
     tell.ended(ended)
     return ended
+
+
+def _finish(tools: Tools) -> Finish:
+    return lambda begun, outcome, now: tools.ledger.finish(begun.id, begun.owner, outcome, now)
 
 
 def _blocked(begun: RunRecord, tools: Tools, tell: Announcements) -> RunRecord:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from jobs.event import Event, of_slot, recovered
 from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Job, Outcome, RunRecord, RunState
 from jobs.policy import PolicyName, TenantName, VaultName
+from jobs.retry import SlotEnd, slot_end
+from jobs.slot import GOOD, OPEN, Slot, SlotState
 from jobs.snapshot import Snapshot
-from orchestrator.work import backup, points, repositories
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.work import marks, points, repositories
 from orchestrator.work.restore import staging
 from orchestrator.work.tools import Tools, remove_tree
 from targets.errors import TargetError
@@ -20,6 +25,9 @@ from targets.ports import unwatched
 
 Repository = tuple[TenantName, VaultName]
 Work = tuple[PolicyName, Job]  # of which one run at a time may be open
+
+_TROUBLE: Final = frozenset({SlotState.FAILED, SlotState.MISSED, SlotState.BLOCKED, SlotState.INTERRUPTED})
+_LOOK_BACK: Final = 8  # slots: a line's own last one is among those of its job at all vaults
 
 _NOTE: Final = "Tandem died, but the repository holds this run's snapshot"
 
@@ -33,6 +41,19 @@ def repositories_of(record: RunRecord) -> frozenset[Repository]:
     return frozenset((record.tenant, VaultName(vault)) for vault in vaults)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """What became of dead owners' runs: `resolved` as they now stand, `still_open` with why nobody could be asked."""
+
+    resolved: tuple[RunRecord, ...]
+    still_open: tuple[tuple[RunRecord, TargetError], ...]
+
+
+def dead_runs(ledger: Ledger) -> tuple[RunRecord, ...]:
+    """The open runs whose owner is known to be dead. Of another host's that cannot be known."""
+    return tuple(record for record in ledger.open_runs() if is_alive(record.owner) is False)
+
+
 def recover(
     tools: Tools,
     touching: Iterable[Repository],
@@ -40,21 +61,35 @@ def recover(
     works: Collection[Work] = (),
     tenants: Collection[TenantName] | None = None,
     lost: Collection[Repository] = (),
-) -> tuple[RunRecord, ...]:
-    """Resolve the open runs of dead owners of this host that are in the way; give them as they now stand.
+) -> Recovered:
+    """Resolve the open runs of dead owners of this host that are in the way.
 
     In the way is what touches the given repositories, and what does one of `works`, wherever: a policy's vault may
     have been another one then. What is in no settings any more (`tenants` are those that are), and what a person gave
-    up as `lost`, is not asked. A run of another host is left alone: whether it lives cannot be seen from here. Raises
-    TargetError when a repository cannot be asked; the run then stays open, and the next command asks again.
+    up as `lost`, is not asked. A run of another host is left alone: whether it lives cannot be seen from here. A run
+    whose repository cannot be asked stays open, in the way of its like alone; the next command asks again.
     """
     wanted = frozenset(touching)
-    dead = [
-        record
-        for record in tools.ledger.open_runs()
-        if (repositories_of(record) & wanted or (record.policy, record.job) in works)
-        and is_alive(record.owner) is False
-    ]
+    return resolve_each(
+        tools,
+        (
+            record
+            for record in dead_runs(tools.ledger)
+            if repositories_of(record) & wanted or (record.policy, record.job) in works
+        ),
+        tenants=tenants,
+        lost=lost,
+    )
+
+
+def resolve_each(
+    tools: Tools,
+    dead: Iterable[RunRecord],
+    *,
+    tenants: Collection[TenantName] | None = None,
+    lost: Collection[Repository] = (),
+) -> Recovered:
+    """Find out what became of each of these runs, and put it on record together with its slot's."""
     vaults = frozenset(tools.vaults)  # their names: none of them is opened for this
 
     def unasked(repository: Repository) -> str:
@@ -65,7 +100,13 @@ def recover(
             return f"tenant {tenant} is no longer in the settings: nothing could be asked"
         return f"its repository {tenant}@{vault} was given up" if repository in lost else ""
 
-    return tuple(_resolve(record, tools, unasked) for record in dead)
+    resolved, still_open = [], []
+    for record in dead:
+        try:
+            resolved.append(_resolve(record, tools, unasked))
+        except TargetError as error:
+            still_open.append((record, error))
+    return Recovered(resolved=tuple(resolved), still_open=tuple(still_open))
 
 
 def _resolve(record: RunRecord, tools: Tools, unasked: Callable[[Repository], str]) -> RunRecord:
@@ -84,13 +125,38 @@ def _resolve(record: RunRecord, tools: Tools, unasked: Callable[[Repository], st
     finally:
         _remove_leftovers(record, tools)
     now = tools.clock.now()
-    tools.ledger.resolve(record.id, outcome, now)
+    end, events = slot_ending(tools.ledger, record, outcome, now)
+    tools.ledger.resolve(record.id, outcome, now, slot_end=end, events=events)
     if outcome.state is not RunState.INTERRUPTED:
         place = (record.tenant, record.site, record.vault)
         repositories.note_points(tools, place, record.policy, found, whole_listing=False)
     return replace(
         record, state=outcome.state, finished_at=now, failure=outcome.failure, note=outcome.note, result=outcome.result
     )
+
+
+def slot_ending(
+    ledger: Ledger, record: RunRecord, outcome: Outcome, now: datetime
+) -> tuple[SlotEnd | None, tuple[Event, ...]]:
+    """What a run's end makes of the slot that it was an attempt at, and what there is to tell of that."""
+    slot = ledger.slot(record.slot) if record.slot else None
+    if slot is None or slot.state is not SlotState.RUNNING or slot.run != record.id:
+        return None, ()
+    end = slot_end(slot, outcome, record.id, now)
+    if end.state in OPEN:
+        return end, ()
+    events = [of_slot(slot, end.state, end.why, now, outcome.failure)]
+    if end.state in GOOD and _was_in_trouble(ledger, slot):
+        events.append(recovered(slot, now))
+    return end, tuple(events)
+
+
+def _was_in_trouble(ledger: Ledger, slot: Slot) -> bool:
+    """Whether the line's last slot that had to run ended badly."""
+    before = ledger.slots(policy=slot.policy, job=slot.job, states=GOOD | _TROUBLE, limit=_LOOK_BACK)
+    of_line = (each for each in before if each.vault == slot.vault and each.id != slot.id)
+    last = next(of_line, None)
+    return last is not None and last.state in _TROUBLE
 
 
 def _was_ever_made(repository: Repository, tools: Tools) -> bool:
@@ -110,7 +176,7 @@ def _what_became_of(record: RunRecord, found: tuple[Snapshot, ...], tools: Tools
     data, manifest = contents.get("data"), contents.get("manifest")
     proof = _proof(record, data, found, tools)
     if data is not None and manifest is not None and proof is not None:
-        return replace(backup.told_by_manifest(data, manifest, proof), note=_NOTE)
+        return replace(marks.told_by_manifest(data, manifest, proof), note=_NOTE)
     half = tuple(snapshot.id for snapshot in found if snapshot.is_stream)
     removed = _removed(record, half, tools)
     if data is None or data.id in half:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -23,7 +24,15 @@ from orchestrator.settings import (
     SftpVaultSettings,
     VaultSettings,
 )
-from orchestrator.settings.secrets import SecretEnvironment, SecretRef, require_private, resolve, resolve_pair
+from orchestrator.settings.secrets import (
+    SecretEnvironment,
+    SecretFile,
+    SecretRef,
+    references,
+    require_private,
+    resolve,
+    resolve_pair,
+)
 from targets.errors import TargetError
 from targets.secret import Secret
 
@@ -40,23 +49,19 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
     from targets.process import Limits
     from targets.restic.engine import Restic
 
-    workdir = settings.service.workdir
-    cache = workdir / "cache"
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
-    except OSError as cause:
-        message = f"{cause.strerror or cause}; [service] workdir must be a folder that can be written"
-        raise TargetError("make", str(cache), FailureKind.TARGET_UNWRITABLE, message) from cause
+    workdir, cache = settings.service.workdir, _cache(settings.service.workdir)
     limits = Limits(
         deadline_seconds=settings.limits.deadline.total_seconds(),
         no_progress_seconds=settings.limits.no_progress.total_seconds(),
     )
+    memory, gentle = settings.limits.memory, settings.limits.gentle
+    clock = Clock()
     return Tools(
-        engine=Restic.find(settings.service.restic, cache=cache, limits=limits),
-        vaults=_Vaults(settings),
+        engine=Restic.find(settings.service.restic, cache=cache, limits=limits, gentle=gentle, memory=memory),
+        vaults=_Vaults(settings, clock.now),
         password=_Passwords(settings),
         ledger=ledger,
-        clock=Clock(),
+        clock=clock,
         stop=stop,
         watch=watch,
         workdir=workdir,
@@ -64,16 +69,39 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
         zone=settings.service.zone,
         limits=limits,
         withheld=frozenset(_secret_variables(settings)),
+        settings_files=tuple(_settings_files(settings)),
         host=settings.service.host or platform.node(),
     )
 
 
+def _cache(workdir: Path) -> Path:
+    """The folder of restic's cache. Raises TargetError TARGET_UNWRITABLE."""
+    cache = workdir / "cache"
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
+    except OSError as cause:
+        message = f"{cause.strerror or cause}; [service] workdir must be a folder that can be written"
+        raise TargetError("make", str(cache), FailureKind.TARGET_UNWRITABLE, message) from cause
+    return cache
+
+
 def _secret_variables(settings: Settings) -> Iterator[str]:
     """The environment variables that any secret of the settings is kept in, whoever's it is."""
-    references = [tenant.password for tenant in settings.tenants.values()]
-    references += [ref for vault in settings.vaults.values() if (ref := getattr(vault, "credentials", None))]
-    references += [settings.service.state] if not isinstance(settings.service.state, str) else []
-    return (reference.variable for reference in references if isinstance(reference, SecretEnvironment))
+    return (reference.variable for reference in _references(settings) if isinstance(reference, SecretEnvironment))
+
+
+def _references(settings: Settings) -> Iterator[SecretRef]:
+    """Every secret of the settings; a policy has none, and there may be thousands of them."""
+    return references((settings.service, settings.tenants, settings.vaults, settings.serve, settings.notify))
+
+
+def _settings_files(settings: Settings) -> Iterator[Path]:
+    """The settings file and what it includes, but for what holds a secret as well: that is never copied anywhere."""
+    secret = {reference.path.resolve() for reference in _references(settings) if isinstance(reference, SecretFile)}
+    secret |= {
+        identity.resolve() for vault in settings.vaults.values() if (identity := getattr(vault, "identity", None))
+    }
+    return (file for file in (settings.file, *settings.included) if file.resolve() not in secret)
 
 
 def ledger_url(settings: Settings) -> str:
@@ -102,6 +130,9 @@ class _Rates(TypedDict):
     limit_download: int | None
 
 
+_NO_LIMIT: Final = _Rates(limit_upload=None, limit_download=None)
+
+
 class _Passwords:
     """Each tenant's password, fetched once and only when it is needed."""
 
@@ -117,16 +148,23 @@ class _Passwords:
 
 
 class _Vaults(Mapping[VaultName, "Vault"]):
-    """The vaults by name, each made on first use: one that a command does not touch cannot fail it."""
+    """The vaults by name, each made on first use: one that a command does not touch cannot fail it.
 
-    def __init__(self, settings: Settings) -> None:
+    A limit that holds at times only is asked for by the time of asking; restic keeps it until it ends.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
         self._settings = settings
-        self._made: dict[VaultName, Vault] = {}
+        self._now = now
+        self._made: dict[tuple[VaultName, bool], Vault] = {}
 
     def __getitem__(self, name: VaultName) -> Vault:
-        if name not in self._made:
-            self._made[name] = _vault(self._settings.vaults[name], self._settings.service.workdir)
-        return self._made[name]
+        vault, service = self._settings.vaults[name], self._settings.service
+        between = vault.limit_between
+        holds = between is None or between.is_open(self._now(), service.zone.key)
+        if (name, holds) not in self._made:
+            self._made[name, holds] = _vault(vault, service.workdir, _rates(vault) if holds else _NO_LIMIT)
+        return self._made[name, holds]
 
     def __iter__(self) -> Iterator[VaultName]:
         return iter(self._settings.vaults)
@@ -135,9 +173,12 @@ class _Vaults(Mapping[VaultName, "Vault"]):
         return len(self._settings.vaults)
 
 
-def _vault(vault: VaultSettings, workdir: Path) -> Vault:
+def _rates(vault: VaultSettings) -> _Rates:
+    return _Rates(limit_upload=vault.limit_upload, limit_download=vault.limit_download)
+
+
+def _vault(vault: VaultSettings, workdir: Path, limits: _Rates) -> Vault:
     """The adapter of a vault's kind; its library is imported only now, because S3's alone costs 0.2 s."""
-    limits = _Rates(limit_upload=vault.limit_upload, limit_download=vault.limit_download)
     match vault:
         case LocalVaultSettings():
             from targets.vaults.local import LocalVault

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, tzinfo
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 
-from jobs.history import RunRecord, RunState
+from jobs.history import RestoreResult, RunRecord, RunState
 from jobs.plan import Plan, Skip
 from jobs.proof import short
-from jobs.quantity import size
+from jobs.quantity import duration, size
 from jobs.snapshot import Snapshot
 from reports import listing
 from reports.cells import count, instant, lasting, state, words
-from reports.document import Cell, Column, Document, Fact, Section, Severity, Table
+from reports.document import ABSENT, Cell, Column, Document, Fact, Section, Severity, Table
 from reports.results import found
 from reports.wording import JOBS
 
@@ -85,6 +86,78 @@ def restore_preview(
         Fact(key="in_the_way", label="Already there", cell=standing),
     )
     return Document(kind="restore-preview", title="Would be restored", facts=facts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reinstated:
+    """What came back of a lost orchestrator, and where to. `open_runs` are those that nobody ends any more."""
+
+    ledger: str
+    settings: str
+    kept: str | None  # where the ledger is that was there
+    open_runs: tuple[RunRecord, ...]
+    adopted: bool  # the repository is another one than the ledger knew in its place
+
+
+def reinstated(record: RunRecord, back: Reinstated, *, now: datetime, zone: tzinfo) -> Document:
+    """What came back, up to when it knows, what was lost with the rest, and what to do next."""
+    result = record.result
+    if not isinstance(result, RestoreResult) or result.snapshot_time is None:
+        raise TypeError(f"run {record.id} is no restore of a recovery point")
+    taken_at = result.snapshot_time
+    unproven = record.failure is not None
+    facts = (
+        Fact(key="snapshot", label="Recovery point", cell=words(short(result.snapshot), result.snapshot)),
+        Fact(key="from", label="From", cell=words(f"{record.tenant} at {record.site}", record.vault)),
+        Fact(key="taken_at", label="Taken", cell=instant(taken_at, zone)),
+        Fact(key="ledger", label="Ledger", cell=words(back.ledger)),
+        Fact(key="kept", label="Ledger before", cell=words(back.kept) if back.kept else Cell(text=ABSENT)),
+        Fact(key="settings", label="Settings files", cell=words(back.settings)),
+        Fact(key="verified", label="Files verified", cell=count(result.verified)),
+        Fact(key="open_runs", label="Runs open then", cell=count(len(back.open_runs))),
+    )
+    return Document(
+        kind="reinstated",
+        title="Tandem is back",
+        headline=Cell(
+            text="but not verified: the recovery point has no readable manifest"
+            if unproven
+            else "its ledger is in place",
+            value="unverified" if unproven else "done",
+            severity=Severity.WARNING if unproven else Severity.GOOD,
+            badge=True,
+        ),
+        facts=facts,
+        sections=(
+            Section(key="lost", title="What is lost", paragraphs=tuple(_lost(record, back, now - taken_at))),
+            Section(key="next", title="What to do next", paragraphs=_after_reinstatement(back)),
+        ),
+    )
+
+
+def _lost(record: RunRecord, back: Reinstated, age: timedelta) -> Iterator[str]:
+    yield (
+        f"The ledger knows nothing of the {duration(age)} since this point was taken. Recovery points made since are "
+        "found by the next listing; what was checked, tested or told since is not known, and counts as not done."
+    )
+    if back.open_runs:
+        names = ", ".join(f"{run.job} {run.policy} ({run.id})" for run in back.open_runs)
+        yield f"Open when it was taken, and asked of their repositories by the next command: {names}."
+    yield (
+        f"Without a ledger nobody could know which repository belongs at {record.tenant}@{record.vault}: the one that "
+        "stands there was trusted, because the tenant's password opens it."
+    )
+    if back.adopted:
+        yield "This ledger knew another one in its place (begun anew since?): it knows this one now."
+
+
+def _after_reinstatement(back: Reinstated) -> tuple[str, ...]:
+    return (
+        f"1. Compare the settings files in {back.settings} with those in force, and put them where they belong.",
+        "2. Put the secrets in place that they name: none of them is in a backup.",
+        "3. tandem doctor",
+        "4. tandem run, or tandem serve",
+    )
 
 
 _SETTINGS = (

@@ -7,11 +7,16 @@ which may be stepped; the kernel's ticks since boot may not.
 from __future__ import annotations
 
 import os
+import pwd
 import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobs.history import Owner
+from jobs.history import NOBODY, Owner
+from jobs.lock import Here, Seen
 
 if TYPE_CHECKING:
     import psutil  # 20 ms that `tandem --help` need not pay: imported where it is used
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE: Final = Path("/proc/self/ns/pid")
 GONE: Final = frozenset({"Z", "X", "x"})  # zombie or dead: its threads have ended
+PROCESSES: Final = Path("/proc")
+UPTIME: Final = Path("/proc/uptime")
+FIRST_NAMESPACE: Final = "pid:[4026531836]"  # of the kernel itself: PROC_PID_INIT_INO in its proc_ns.h
 
 
 def this_process() -> Owner:
@@ -33,6 +41,8 @@ def is_alive(owner: Owner) -> bool | None:
     A host may be renamed: what shares boot and process namespace with us is here, whatever its host was called. A
     container shares its host's boot but not its process ids: give each container a host name of its own.
     """
+    if owner.pid == NOBODY:
+        return False
     boot, _, namespace = owner.boot.partition("/")
     if not namespace or (boot, namespace) != (_boot(), _pid_namespace()):
         if owner.host != socket.gethostname():
@@ -44,6 +54,110 @@ def is_alive(owner: Owner) -> bool | None:
     except (FileNotFoundError, ProcessLookupError):
         return _hidden(owner.pid)
     return started == owner.started and state not in GONE
+
+
+def here() -> Here:
+    """Who looks at locks from here, and whether every process of this machine can be seen: those in containers too.
+
+    That takes the first process namespace, and a /proc that hides nobody's processes from us (`hidepid`).
+    """
+    all_shown = os.access(PROCESSES / "1" / "status", os.R_OK)
+    return Here(host=socket.gethostname(), sees_all=all_shown and _pid_namespace() == FIRST_NAMESPACE)
+
+
+def processes_numbered(pid: int, now: datetime) -> tuple[Seen, ...]:
+    """The living processes whose id is `pid` where they themselves count: here, or in a container that we can see."""
+    up = timedelta(seconds=float(UPTIME.read_text(encoding="ascii").split()[0]))
+    return tuple(found for own in _process_ids() if (found := _seen(own, pid, now - up)) is not None)
+
+
+def _process_ids() -> Iterator[int]:
+    return (int(entry.name) for entry in os.scandir(PROCESSES) if entry.name.isdecimal())
+
+
+def _seen(own: int, wanted: int, booted: datetime) -> Seen | None:
+    """That process, if its innermost id is the wanted one; None also when it has just ended."""
+    try:
+        if _innermost(own) != wanted:
+            return None
+        state, started = _state_and_start(own)
+        name = Path(f"/proc/{own}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if state in GONE:
+        return None
+    since = booted + timedelta(seconds=int(started) / os.sysconf("SC_CLK_TCK"))
+    return Seen(pid=own, name=name, started_at=since, is_restic="restic" in f"{name} {_program(own)}")
+
+
+def _innermost(own: int) -> int:
+    """Its id in its own process namespace: the last of NSpid in /proc/PID/status; kernels before 4.1 tell none."""
+    for line in Path(f"/proc/{own}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return own
+
+
+def _program(pid: int) -> str:
+    """The file name of what it runs; empty where we may not know."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
+
+
+def user_name() -> str:
+    """Who runs this, and who became that by sudo(8)."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    before = os.environ.get("SUDO_USER", "")
+    return f"{before} (as {name})" if before and before != name else name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """A running program. `folder` None or no `ports`: we may not know, because it is another user's."""
+
+    pid: int
+    name: str
+    folder: Path | None  # in which it works
+    ports: tuple[int, ...]  # at which it listens
+
+
+def programs(names: frozenset[str]) -> tuple[Program, ...]:
+    """The running programs of these names, by process id; a program's own children count as the program."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"] in names and _name_of_parent(process) != process.info["name"]:
+                found.append(_described(process))
+        except psutil.NoSuchProcess:  # it has just ended
+            continue
+    return tuple(sorted(found, key=lambda program: program.pid))
+
+
+def _name_of_parent(process: psutil.Process) -> str:
+    parent = process.parent()
+    return "" if parent is None else str(parent.name())
+
+
+def _described(process: psutil.Process) -> Program:
+    import psutil
+
+    try:
+        folder: Path | None = Path(process.cwd())
+    except psutil.AccessDenied:
+        folder = None
+    try:
+        connections = process.net_connections("inet")
+    except psutil.AccessDenied:
+        connections = []
+    ports = {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+    return Program(pid=process.pid, name=process.info["name"], folder=folder, ports=tuple(sorted(ports)))
 
 
 def io_bytes(pid: int) -> int:

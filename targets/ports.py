@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from jobs.history import Usage
+from jobs.lock import Lock
 from jobs.snapshot import Snapshot
 from targets.secret import Secret
 
@@ -70,6 +71,14 @@ class Store(Protocol):
 
     def delete(self, ref: FileRef) -> None:
         """Remove a file; removing one that is not there succeeds."""
+        ...
+
+    def free(self) -> int | None:
+        """Bytes that may still be written there; None where the vault does not tell."""
+        ...
+
+    def clock(self, fresh: FileRef) -> datetime | None:
+        """What the vault's own clock says just after `fresh` was written, to the second; None where it tells none."""
         ...
 
     def close(self) -> None:
@@ -255,4 +264,8 @@ class BackupEngine(Protocol):
 
     def unlock(self, of: Access, *, stop: Stop) -> None:
         """Remove locks whose process is dead on this host (restic's own rule). Never from a container."""
+        ...
+
+    def locks(self, of: Access, *, stop: Stop) -> tuple[Lock, ...]:
+        """The repository's locks, oldest first, those that cannot be read at the end. Takes none itself."""
         ...

@@ -22,6 +22,7 @@ TICK_SECONDS: Final = 0.2  # how soon a cancel is seen
 SAMPLE_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 0.25  # for a grandchild that still holds a pipe of a child that has ended
 SETTLE_SECONDS: Final = 0.5  # between a child's word that it was interrupted and the end of its standard input
+MEMORY_GRACE_SECONDS: Final = 5.0  # what holds too much may take still more until it is gone
 MOVED_BYTES: Final = 64 << 10  # less reading and writing than this may be retries and timers: no progress
 PIECE: Final = 256 << 10
 
@@ -30,11 +31,13 @@ PIECE: Final = 256 << 10
 class Limits:
     """When to end a child that does not end by itself, in seconds; None is never.
 
-    `grace_seconds` is what it has between SIGINT and SIGKILL: restic needs it to remove its lock.
+    `memory` are the bytes that the child itself may hold resident. `grace_seconds` is what it has between SIGINT and
+    SIGKILL: restic needs it to remove its lock; one that holds too much memory has no more than MEMORY_GRACE_SECONDS.
     """
 
     deadline_seconds: float | None = None
     no_progress_seconds: float | None = None
+    memory: int | None = None
     grace_seconds: float = 60.0
 
 
@@ -57,6 +60,7 @@ class Ending(StrEnum):
     DEADLINE = "deadline"
     NO_PROGRESS = "no progress"
     GIVEN_UP = "given up"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,6 +249,8 @@ class Supervisor:
             return Ending.DEADLINE
         if _is_over(now - self._progress_at, self._limits.no_progress_seconds):
             return Ending.NO_PROGRESS
+        if self._limits.memory is not None and self._peak > self._limits.memory:
+            return Ending.MEMORY
         return None
 
     def _tick(self, now: float) -> None:
@@ -270,7 +276,8 @@ class Supervisor:
     def _interrupt(self, reason: Ending) -> None:
         if self._ending is Ending.BY_ITSELF:
             self._ending = reason
-            self._kill_at = time.monotonic() + self._limits.grace_seconds
+            most = MEMORY_GRACE_SECONDS if reason is Ending.MEMORY else self._limits.grace_seconds
+            self._kill_at = time.monotonic() + min(most, self._limits.grace_seconds)
             self._signal(signal.SIGINT)
             self._signal(signal.SIGCONT)  # a stopped child could not act on it
 

@@ -84,7 +84,9 @@ def build() -> _Parser:
     parser.add_argument("--version", action="version", version=f"tandem {VERSION}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _work_verbs(verbs)
+    _serve_verb(verbs)
     _look_verbs(verbs)
+    _health_verbs(verbs)
     _restore_verb(verbs)
     _config_verb(verbs)
     _demo_verb(verbs)
@@ -125,6 +127,12 @@ def _work_verbs(verbs: _Verbs) -> None:
     plan.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
 
 
+def _serve_verb(verbs: _Verbs) -> None:
+    serve = _verb(verbs, "serve", "serve:serve", "run what is due, for months, and tell of it")
+    serve.add_argument("--standby", action="store_true", help="wait until another serve on this ledger has ended")
+    serve.add_argument("--trust-clock", action="store_true", help="make due what is due, however far the clock is off")
+
+
 def _at_least_one(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
@@ -149,10 +157,18 @@ def _look_verbs(verbs: _Verbs) -> None:
     report.add_argument("--output", metavar="FILE", type=Path, help="write it there instead of to standard output")
 
 
+def _health_verbs(verbs: _Verbs) -> None:
+    locks = _verb(verbs, "locks", "locks:locks", "list the repositories' locks, and tell the living from the dead")
+    locks.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
+    locks.add_argument("--remove", action="store_true", help="remove those whose maker is proven to be gone")
+    _verb(verbs, "doctor", "doctor:doctor", "check the whole installation, and say what to do next")
+
+
 def _restore_verb(verbs: _Verbs) -> None:
     restore = _verb(verbs, "restore", "restore:restore", "bring data back into a folder")
-    restore.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
-    restore.add_argument("--to", metavar="FOLDER", type=Path, required=True, help="where; made when it is not there")
+    restore.add_argument("policies", metavar="POLICY", nargs="*", help="the policy's name")
+    restore.add_argument("--to", metavar="FOLDER", type=Path, help="where; made when it is not there")
+    restore.add_argument("--ledger", action="store_true", help="bring Tandem itself back: its ledger and its settings")
     which = restore.add_mutually_exclusive_group()
     which.add_argument("--at", metavar="TIME", help="the newest point not after it: 2026-11-21T14:00 (service's zone)")
     which.add_argument("--snapshot", metavar="ID", help="this recovery point")

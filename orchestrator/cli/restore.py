@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jobs.failure import DONE
-from jobs.history import Job, RunRecord
+from jobs.history import Job, Outcome, RunRecord
 from jobs.patterns import PatternError
 from jobs.patterns import compile as compile_patterns
 from jobs.plan import Step
@@ -31,23 +33,33 @@ from reports.document import Document
 
 def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Restore, or with --dry-run say what would be restored."""
+    if arguments.ledger:
+        from orchestrator.cli.reinstate import reinstate
+
+        return reinstate(arguments, stop)
+    if len(arguments.policies) != 1 or arguments.to is None:
+        raise UsageError("restore needs one POLICY and --to FOLDER, or --ledger to bring Tandem itself back")
     settings = asked.load(arguments)
     (policy,) = asked.chosen(settings, arguments.policies)
-    request = _request(arguments, settings, policy)
+    wanted = request(arguments, settings, policy, arguments.to.absolute())
     with at_work(arguments, settings, stop) as session:
-        for record in recover(session.tools, {(policy.tenant, request.vault)}):
+        recovered = recover(session.tools, {(policy.tenant, wanted.vault)})
+        if recovered.still_open:
+            raise recovered.still_open[0][1]
+        for record in recovered.resolved:
             printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
         if not arguments.dry_run:
-            record = _run(session, request)
+            record = run(session, wanted, lambda run: bring_back.work(run, wanted, session.tools))
             document = answers.cycle((record,), (), now=session.tools.clock.now(), zone=session.zone)
             code = exit_code((record,), (), stopped=stop.is_set())
         else:
-            document, code = _preview(session, request), DONE
+            document, code = preview(session, wanted), DONE
     printing.show(arguments, document)
     return code
 
 
-def _request(arguments: argparse.Namespace, settings: Settings, policy: Policy) -> Request:
+def request(arguments: argparse.Namespace, settings: Settings, policy: Policy, target: Path) -> Request:
+    """What the command line asks for. Raises UsageError."""
     site = asked.site(settings, arguments.site, [policy])
     places = [place for place in policy.places if site in {None, place[0]}]
     try:
@@ -58,7 +70,7 @@ def _request(arguments: argparse.Namespace, settings: Settings, policy: Policy) 
         policy=policy,
         site=places[0][0],
         vault=places[0][1],
-        target=arguments.to.absolute(),
+        target=target,
         at=_moment(arguments.at, settings.service.zone),
         snapshot=arguments.snapshot,
         patterns=tuple(arguments.path),
@@ -79,7 +91,8 @@ def _moment(text: str | None, zone: ZoneInfo) -> datetime | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
-def _run(session: Session, request: Request) -> RunRecord:
+def run(session: Session, request: Request, work: Callable[[str], Outcome]) -> RunRecord:
+    """One restore, on record from its beginning to its end."""
     policy = request.policy
     step = Step(
         job=Job.RESTORE,
@@ -89,13 +102,13 @@ def _run(session: Session, request: Request) -> RunRecord:
         vault=request.vault,
         settings_hash=policy.settings_hash,
     )
-    begun = intent(step, session.tools, session.owner, note=str(request.target))
-    return attempt(
-        begun, lambda run: bring_back.work(run, request, session.tools), session.tools, session.announcements
-    )
+    tools = session.tools
+    begun = intent(step, tools.clock.now(), session.owner, tool=tools.engine.tool, note=str(request.target))
+    return attempt(begun, work, tools, session.announcements)
 
 
-def _preview(session: Session, request: Request) -> Document:
+def preview(session: Session, request: Request) -> Document:
+    """What would be restored."""
     tools = session.tools
     of = repositories.existing(tools, request.policy.tenant, request.vault)
     scratch = tools.folder("scratch", new_run_id(tools.clock.now()))

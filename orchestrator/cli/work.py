@@ -121,7 +121,8 @@ def _begin_anew(session: Session, made: Plan) -> None:
     for step in made.steps:
         for other in tools.ledger.open_runs():
             if (step.tenant, step.vault) in repositories_of(other):
-                raise Busy(busy(other, intent(step, tools, session.owner)), other)
+                wanted = intent(step, tools.clock.now(), session.owner, tool=tools.engine.tool)
+                raise Busy(busy(other, wanted), other)
         repositories.begin_anew(tools, step.tenant, step.vault)
 
 
@@ -182,7 +183,12 @@ def _preview(session: Session, made: Plan, ask: _Asked) -> Document:
 def _explain_what_was_interrupted(session: Session, made: Plan, *, lost: frozenset[Repository]) -> None:
     touched = {(step.tenant, vault) for step in made.steps for vault in (step.vault, step.source_vault) if vault}
     works = {(step.policy, step.job) for step in made.steps}
-    for record in recover(session.tools, touched, works=works, tenants=session.settings.tenants, lost=lost):
+    recovered = recover(session.tools, touched, works=works, tenants=session.settings.tenants, lost=lost)
+    if recovered.still_open and len(made.steps) == 1:
+        raise recovered.still_open[0][1]  # nothing else was asked for
+    for record, error in recovered.still_open:
+        printing.note(f"{record.job} {record.policy} ({record.id}) was cut off, and cannot be resolved yet: {error}")
+    for record in recovered.resolved:
         printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
 
 
@@ -192,9 +198,8 @@ def _remember_settings(session: Session) -> None:
     Of every policy, whatever was asked for: one that never ran was promised all the same. It is what the settings
     say: what one command line asked for is no rule.
     """
-    now = session.tools.clock.now()
-    for policy in session.settings.policies:
-        session.tools.ledger.remember_settings(policy.settings_hash, session.effective(policy), now)
+    told = [(policy.settings_hash, session.effective(policy)) for policy in session.settings.policies]
+    session.tools.ledger.remember_all_settings(told, session.tools.clock.now())
 
 
 def exit_code(records: Sequence[RunRecord], skips: Iterable[Skip], *, stopped: bool) -> int:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -33,6 +34,15 @@ class UnreadableRowError(ValueError):
     """A row holds what no version of Tandem wrote."""
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what a row's conversion raises into an UnreadableRowError that names the row."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as cause:
+        raise UnreadableRowError(f"{what} cannot be read: {cause}") from cause
+
+
 def micros(moment: datetime) -> int:
     """Microseconds since 1970 in UTC. Raises ValueError for a naive datetime: nobody could say when that was."""
     if moment.tzinfo is None:
@@ -43,6 +53,26 @@ def micros(moment: datetime) -> int:
 def moment(microseconds: int) -> datetime:
     """The aware UTC datetime that `micros` was given."""
     return _EPOCH + microseconds * _MICROSECOND
+
+
+def micros_or_none(moment: datetime | None) -> int | None:
+    """The same where there may be no moment."""
+    return None if moment is None else micros(moment)
+
+
+def moment_or_none(microseconds: int | None) -> datetime | None:
+    """The moment that `micros_or_none` was given."""
+    return None if microseconds is None else moment(microseconds)
+
+
+def span(microseconds: int) -> timedelta:
+    """The length of time that `span_micros` was given."""
+    return microseconds * _MICROSECOND
+
+
+def span_micros(length: timedelta) -> int:
+    """A length of time in whole microseconds."""
+    return length // _MICROSECOND
 
 
 def escape(text: str) -> str:
@@ -66,7 +96,7 @@ def _same(value: object) -> object:
     return value
 
 
-def _moment_or_none(value: str | None) -> datetime | None:
+def _written_moment(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
 
 
@@ -77,7 +107,7 @@ _FROM_JSON: Final[Mapping[Any, Callable[[Any], Any]]] = MappingProxyType(
         int: _same,
         float: float,
         tuple[str, ...]: lambda texts: tuple(unescape(text) for text in texts),
-        datetime | None: _moment_or_none,
+        datetime | None: _written_moment,
     }
 )
 
@@ -124,7 +154,7 @@ def outcome_row(outcome: Outcome, finished_at: datetime | None) -> dict[str, Any
     failure = outcome.failure
     return {
         "state": outcome.state.value,
-        "finished_at": None if finished_at is None else micros(finished_at),
+        "finished_at": micros_or_none(finished_at),
         "failure_kind": None if failure is None else failure.kind.value,
         "failure_message": None if failure is None else escape(failure.message),
         "note": escape(outcome.note),
@@ -159,6 +189,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
         "settings_hash": run.settings_hash,
         "started_at": micros(run.started_at),
         "tool": escape(run.tool),
+        "slot": run.slot,
         **owner_row(run.owner),
         **outcome_row(outcome, run.finished_at),
     }
@@ -166,7 +197,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
 
 def run_of(row: Row) -> RunRecord:
     """The run that `run_row` was given. Raises UnreadableRowError."""
-    try:
+    with reading(f"run {row['id']}"):
         return RunRecord(
             id=row["id"],
             job=Job(row["job"]),
@@ -177,20 +208,20 @@ def run_of(row: Row) -> RunRecord:
             source_vault=row["source_vault"],
             settings_hash=row["settings_hash"],
             state=RunState(row["state"]),
-            owner=_owner_of(row),
+            owner=owner_of(row),
             started_at=moment(row["started_at"]),
-            finished_at=None if row["finished_at"] is None else moment(row["finished_at"]),
+            finished_at=moment_or_none(row["finished_at"]),
             failure=_failure_of(row),
             note=unescape(row["note"]),
             result=None if row["result"] is None else result_of(row["result"]),
             usage=Usage(seconds=row["seconds"], cpu_seconds=row["cpu_seconds"], peak_memory=row["peak_memory"]),
             tool=unescape(row["tool"]),
+            slot=row["slot"],
         )
-    except (ValueError, KeyError, TypeError) as cause:
-        raise UnreadableRowError(f"run {row['id']} cannot be read: {cause}") from cause
 
 
-def _owner_of(row: Row) -> Owner:
+def owner_of(row: Row) -> Owner:
+    """The owner that `owner_row` was given."""
     return Owner(
         host=unescape(row["owner_host"]),
         boot=unescape(row["owner_boot"]),
@@ -218,7 +249,7 @@ def point_row(point: RecoveryPoint) -> dict[str, Any]:
         "time": micros(point.time),
         "tree": point.tree,
         "seen_at": micros(point.seen_at),
-        "gone_at": None if point.gone_at is None else micros(point.gone_at),
+        "gone_at": micros_or_none(point.gone_at),
         "complete": point.complete,
     }
 
@@ -236,7 +267,7 @@ def point_of(row: Row) -> RecoveryPoint:
         time=moment(row["time"]),
         tree=row["tree"],
         seen_at=moment(row["seen_at"]),
-        gone_at=None if row["gone_at"] is None else moment(row["gone_at"]),
+        gone_at=moment_or_none(row["gone_at"]),
         complete=bool(row["complete"]),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 Row = Mapping[str, Any]
@@ -49,6 +50,10 @@ class Database(Protocol):
 
     def deciding(self, doing: str) -> AbstractContextManager[Transaction]:
         """A transaction that writes what it decides from what it reads: only one at a time, over all processes."""
+        ...
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of one instant to a file, in one piece or not at all."""
         ...
 
     def close(self) -> None:

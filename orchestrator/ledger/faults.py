@@ -1,8 +1,8 @@
 """What a database's refusals mean to the operator: a table for each, and one kind of error for everybody else.
 
 LedgerError             the ledger cannot be used, or refuses; `failure` says why and what to do next
-├── Busy                another open run is in the way; `other` is that run
-└── Superseded          the run is no longer open under this owner; whatever it found out is not recorded
+├── Busy                another open run is in the way, or another holds the lease; `other` is that run or lease
+└── Superseded          what was to be moved is no longer as it was known: a run, a slot, a line, a notice, the lease
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from jobs.failure import Failure, FailureKind
-from jobs.history import RunRecord
+from jobs.history import Lease, RunRecord
 
 
 class LedgerError(Exception):
@@ -32,15 +32,15 @@ class LedgerError(Exception):
 
 
 class Busy(LedgerError):  # noqa: N818 (what happened, as its callers say it)
-    """A claim was refused because of an open run; nothing was written."""
+    """What was asked for is another's: a claim because of an open run, or the lease. Nothing was written."""
 
-    def __init__(self, failure: Failure, other: RunRecord) -> None:
+    def __init__(self, failure: Failure, other: RunRecord | Lease) -> None:
         self.other = other
         super().__init__(failure)
 
 
 class Superseded(LedgerError):  # noqa: N818 (what happened, as its callers say it)
-    """A run was to be finished that is not open under this owner (any more); nothing was written."""
+    """What was to be moved is not (any more) as it was known: another process was quicker. Nothing was written."""
 
 
 # https://www.sqlite.org/rescode.html: the low byte of an extended code is its primary code.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from jobs.failure import FailureKind
+from jobs.failure import Failure, FailureKind
 from orchestrator.ledger.database import Row, Values
 from orchestrator.ledger.faults import LedgerError, failure
 from orchestrator.ledger.place import is_current, refused
@@ -116,6 +117,11 @@ class PostgresqlDatabase:
             _take_turn(connection)
             yield PostgresqlTransaction(connection)
 
+    def copy_to(self, path: Path) -> None:
+        """Raises LedgerError always: a server's database is not for us to copy."""
+        message = f"copy the ledger {self._label} to {path}: it is on a PostgreSQL server; let pg_dump back it up"
+        raise LedgerError(Failure(kind=FailureKind.LEDGER_MISSING, message=message))
+
     def close(self) -> None:
         """Give back connections."""
         self._engine.dispose()
@@ -130,7 +136,14 @@ def _label(address: URL) -> str:
 def _engine(address: URL, label: str) -> Engine:
     arguments = {name: value for name, value in _CONNECT.items() if name not in address.query}
     try:
-        return create_engine(address, connect_args=arguments, hide_parameters=True, pool_size=2, pool_pre_ping=True)
+        return create_engine(
+            address,
+            connect_args=arguments,
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",  # who waited for a turn must see what was done in the one before
+            pool_size=2,
+            pool_pre_ping=True,
+        )
     except ModuleNotFoundError as cause:
         message = "PostgreSQL needs one more package: pip install 'tandem-backup[postgresql]'"
         raise refused(FailureKind.LEDGER_MISSING, label, message) from cause

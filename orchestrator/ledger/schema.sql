@@ -29,6 +29,7 @@ CREATE TABLE run (
     cpu_seconds FLOAT NOT NULL,
     peak_memory BIGINT NOT NULL,
     tool TEXT NOT NULL,
+    slot TEXT,
     CONSTRAINT pk_run PRIMARY KEY (id),
     CONSTRAINT ck_run_state CHECK (state IN ('running', 'succeeded', 'partial', 'failed', 'skipped', 'blocked', 'interrupted')),
     CONSTRAINT ck_run_job CHECK (job IN ('backup', 'replicate', 'check', 'restore-test', 'retention', 'restore')),
@@ -82,4 +83,149 @@ CREATE TABLE repository (
     CONSTRAINT pk_repository PRIMARY KEY (tenant, vault)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+CREATE TABLE line (
+    id INTEGER NOT NULL,
+    policy TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    job TEXT NOT NULL,
+    site TEXT NOT NULL,
+    vault TEXT NOT NULL,
+    source_vault TEXT,
+    schedule TEXT NOT NULL,
+    after_job TEXT,
+    zone TEXT NOT NULL,
+    splay BIGINT NOT NULL,
+    catch_up BIGINT,
+    settings_hash TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    cursor BIGINT NOT NULL,
+    until BIGINT,
+    CONSTRAINT pk_line PRIMARY KEY (id),
+    CONSTRAINT ck_line_job CHECK (job IN ('backup', 'replicate', 'check', 'restore-test', 'retention', 'restore'))
+);
+
+CREATE UNIQUE INDEX uq_line_in_force ON line (policy, job, vault) WHERE until IS NULL;
+
+CREATE TABLE slot (
+    id TEXT NOT NULL,
+    line BIGINT NOT NULL,
+    policy TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    job TEXT NOT NULL,
+    site TEXT NOT NULL,
+    vault TEXT NOT NULL,
+    source_vault TEXT,
+    settings_hash TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    nominal BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    until BIGINT,
+    after_job TEXT,
+    known_at BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    why_kind TEXT,
+    why_text TEXT,
+    why_other TEXT,
+    run TEXT,
+    attempts BIGINT NOT NULL,
+    retry_at BIGINT,
+    closed_at BIGINT,
+    CONSTRAINT pk_slot PRIMARY KEY (id),
+    CONSTRAINT ck_slot_state CHECK (state IN ('due', 'running', 'succeeded', 'partial', 'failed', 'missed', 'coalesced', 'skipped', 'blocked', 'interrupted')),
+    CONSTRAINT ck_slot_job CHECK (job IN ('backup', 'replicate', 'check', 'restore-test', 'retention', 'restore')),
+    CONSTRAINT ck_slot_closed CHECK ((state IN ('due', 'running')) = (closed_at IS NULL)),
+    CONSTRAINT ck_slot_reason CHECK (closed_at IS NULL OR why_kind IS NOT NULL),
+    CONSTRAINT ck_slot_why CHECK ((why_kind IS NULL) = (why_text IS NULL) AND (why_kind IS NULL) = (why_other IS NULL)),
+    CONSTRAINT ck_slot_run CHECK (state <> 'running' OR run IS NOT NULL),
+    CONSTRAINT ck_slot_retry CHECK (state = 'due' OR retry_at IS NULL)
+);
+
+CREATE INDEX ix_slot_open ON slot (due, id) WHERE closed_at IS NULL;
+
+CREATE INDEX ix_slot_due ON slot (due, state);
+
+CREATE INDEX ix_slot_of_policy ON slot (policy, job, vault, due);
+
+CREATE INDEX ix_slot_of_line ON slot (line, "key");
+
+CREATE TABLE event (
+    id INTEGER NOT NULL,
+    at BIGINT NOT NULL,
+    topic TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    tenant TEXT,
+    policy TEXT,
+    subject TEXT NOT NULL,
+    text TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    CONSTRAINT pk_event PRIMARY KEY (id),
+    CONSTRAINT ck_event_severity CHECK (severity IN ('info', 'warning', 'critical'))
+);
+
+CREATE INDEX ix_event_at ON event (at);
+
+CREATE TABLE notice (
+    id INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    made_at BIGINT NOT NULL,
+    "key" TEXT NOT NULL,
+    through BIGINT NOT NULL,
+    severity TEXT NOT NULL,
+    tenant TEXT,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    next_at BIGINT NOT NULL,
+    delivered_at BIGINT,
+    error TEXT NOT NULL,
+    CONSTRAINT pk_notice PRIMARY KEY (id),
+    CONSTRAINT ck_notice_state CHECK (state IN ('pending', 'delivered', 'given-up')),
+    CONSTRAINT ck_notice_severity CHECK (severity IN ('info', 'warning', 'critical')),
+    CONSTRAINT ck_notice_delivered CHECK ((state = 'delivered') = (delivered_at IS NOT NULL))
+);
+
+CREATE INDEX ix_notice_made_at ON notice (made_at);
+
+CREATE INDEX ix_notice_pending ON notice (next_at) WHERE state = 'pending';
+
+CREATE TABLE outbox (
+    id INTEGER NOT NULL,
+    told_until BIGINT NOT NULL,
+    CONSTRAINT pk_outbox PRIMARY KEY (id),
+    CONSTRAINT ck_outbox_single CHECK (id = 1)
+);
+
+CREATE TABLE alarm (
+    id INTEGER NOT NULL,
+    "key" TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    tenant TEXT,
+    policy TEXT,
+    subject TEXT NOT NULL,
+    text TEXT NOT NULL,
+    raised_at BIGINT NOT NULL,
+    cleared_at BIGINT,
+    CONSTRAINT pk_alarm PRIMARY KEY (id),
+    CONSTRAINT ck_alarm_severity CHECK (severity IN ('info', 'warning', 'critical'))
+);
+
+CREATE UNIQUE INDEX uq_alarm_raised ON alarm ("key") WHERE cleared_at IS NULL;
+
+CREATE TABLE lease (
+    id INTEGER NOT NULL,
+    owner_host TEXT,
+    owner_boot TEXT,
+    owner_pid BIGINT,
+    owner_started TEXT,
+    term BIGINT NOT NULL,
+    beat BIGINT NOT NULL,
+    taken_at BIGINT NOT NULL,
+    beaten_at BIGINT NOT NULL,
+    CONSTRAINT pk_lease PRIMARY KEY (id),
+    CONSTRAINT ck_lease_single CHECK (id = 1),
+    CONSTRAINT ck_lease_owner CHECK ((owner_host IS NULL) = (owner_boot IS NULL) AND (owner_host IS NULL) = (owner_pid IS NULL) AND (owner_host IS NULL) = (owner_started IS NULL))
+);
+
+INSERT INTO alembic_version (version_num) VALUES ('0003');

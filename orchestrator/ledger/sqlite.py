@@ -16,8 +16,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Final, Self
 
+from jobs.failure import Failure, FailureKind
 from orchestrator.ledger.database import Row, Values
-from orchestrator.ledger.faults import told
+from orchestrator.ledger.faults import LedgerError, told
 from orchestrator.ledger.place import HEAD, exists, is_current, sqlite_connection, sqlite_revision
 
 PRAGMAS: Final = (
@@ -112,6 +113,17 @@ class SqliteDatabase:
             if self._wal.stat().st_size > _WAL_LIMIT:
                 self.close()
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of one instant to a file. It takes the name once it is found sound and is on the disk."""
+        if exists(path) and path.samefile(self._path):
+            raise ValueError(f"{path} is the ledger itself, and no place for a copy of it")
+        with told("copy", self.label):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _half(path) as half:
+                _copy_of_one_instant(self._path, half)
+                half.replace(path)
+            _sync(path.parent)
+
     def close(self) -> None:
         """Give back the connection; the next transaction opens another."""
         with self._turn, told("close", self.label):
@@ -136,16 +148,23 @@ def _make(path: Path) -> None:
     """Make the ledger beside its place and link it there: nobody opens half of one, and none replaces another."""
     with told("create", str(path)):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600, and so are -wal and -shm
-        os.close(handle)
-        half = Path(name)
-        try:
+        with _half(path) as half:
             _build(half)
             with suppress(FileExistsError):  # another process was quicker, and its ledger is as good
                 path.hardlink_to(half)
-        finally:
-            for leftover in (half, *(half.with_name(f"{half.name}{end}") for end in ("-wal", "-shm", "-journal"))):
-                leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _half(path: Path) -> Iterator[Path]:
+    """An empty file beside a place, in which to make what belongs there; what is left of it in the end is removed."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600, and so are -wal and -shm
+    os.close(handle)
+    half = Path(name)
+    try:
+        yield half
+    finally:
+        for leftover in (half, *(half.with_name(f"{half.name}{end}") for end in ("-wal", "-shm", "-journal"))):
+            leftover.unlink(missing_ok=True)
 
 
 def _build(path: Path) -> None:
@@ -172,3 +191,23 @@ def copy(path: Path, to: Path) -> None:
     to.touch(mode=0o600, exist_ok=False)
     with closing(sqlite_connection(path)) as connection:
         connection.execute("VACUUM INTO ?", (str(to),))
+
+
+def _copy_of_one_instant(path: Path, to: Path) -> None:
+    """Copy a ledger that others are writing, by SQLite's own way to do so, and ask SQLite whether the copy is sound."""
+    with closing(sqlite_connection(path)) as live, closing(sqlite_connection(to)) as copied:
+        live.backup(copied)  # all pages in one step: of one instant, and nobody has to wait for it
+        copied.execute("PRAGMA journal_mode=DELETE")  # so that it is one file, also once somebody has opened it
+        found = [words for (words,) in copied.execute("PRAGMA integrity_check")]
+    if found != ["ok"]:
+        message = f"copy the ledger {path}: the copy is damaged, so the ledger may be: {found[0]}"
+        raise LedgerError(Failure(kind=FailureKind.LEDGER_DAMAGED, message=message))
+    _sync(to)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -6,12 +6,15 @@ Columns are plain (see codec.py): moments are whole microseconds since 1970 in U
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, MetaData, Text, text
 from sqlmodel import Field, SQLModel
 
+from jobs.event import Severity
 from jobs.history import Job, RunState
+from jobs.notice import NoticeState
+from jobs.slot import SlotState
 
 _NAMES: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -25,6 +28,19 @@ METADATA: Final = MetaData(naming_convention=_NAMES)  # named constraints, becau
 IS_OPEN: Final = "state = 'running'"  # literal, so that SQLite can prove a partial index fits
 IS_OPEN_ALONE: Final = f"{IS_OPEN} AND job <> 'restore'"  # people may restore from one policy at the same time
 IS_THERE: Final = "gone_at IS NULL"
+IN_FORCE: Final = "until IS NULL"
+NOT_CLOSED: Final = "closed_at IS NULL"
+NOT_TOLD: Final = "state = 'pending'"
+NOT_CLEARED: Final = "cleared_at IS NULL"
+
+
+def _only(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def _number() -> int:
+    number: int = Field(primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
+    return number
 
 
 def _one_of(column: str, values: type[StrEnum]) -> str:
@@ -45,14 +61,13 @@ class Run(_Row, table=True):
         CheckConstraint("(failure_kind IS NULL) = (failure_message IS NULL)", name="failure"),
         Index("ix_run_newest", "policy", "job", "vault", "started_at"),
         Index("ix_run_started_at", "started_at"),
-        Index("ix_run_open", "policy", "job", sqlite_where=text(IS_OPEN), postgresql_where=text(IS_OPEN)),
+        Index("ix_run_open", "policy", "job", **_only(IS_OPEN)),
         Index(
             "uq_run_open",
             "policy",
             "job",
             unique=True,
-            sqlite_where=text(IS_OPEN_ALONE),
-            postgresql_where=text(IS_OPEN_ALONE),
+            **_only(IS_OPEN_ALONE),
         ),
     )
 
@@ -79,6 +94,7 @@ class Run(_Row, table=True):
     cpu_seconds: float
     peak_memory: int = Field(sa_type=BigInteger)
     tool: str = Field(sa_type=Text)
+    slot: str | None = Field(sa_type=Text)
 
 
 class RecoveryPoint(_Row, table=True):
@@ -92,8 +108,7 @@ class RecoveryPoint(_Row, table=True):
             "policy",
             "vault",
             "time",
-            sqlite_where=text(IS_THERE),
-            postgresql_where=text(IS_THERE),
+            **_only(IS_THERE),
         ),
         Index(
             "uq_recovery_point_there",
@@ -101,12 +116,11 @@ class RecoveryPoint(_Row, table=True):
             "vault",
             "snapshot",
             unique=True,
-            sqlite_where=text(IS_THERE),
-            postgresql_where=text(IS_THERE),
+            **_only(IS_THERE),
         ),
     )
 
-    id: int = Field(primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
+    id: int = _number()
     snapshot: str = Field(sa_type=Text)
     origin: str = Field(sa_type=Text)
     tenant: str = Field(sa_type=Text)
@@ -140,7 +154,169 @@ class SettingsVersion(_Row, table=True):
     first_used_at: int = Field(sa_type=BigInteger)
 
 
-RUN: Final = METADATA.tables["run"]
-RECOVERY_POINT: Final = METADATA.tables["recovery_point"]
-REPOSITORY: Final = METADATA.tables["repository"]
-SETTINGS_VERSION: Final = METADATA.tables["settings_version"]
+class Line(_Row, table=True):
+    """What makes slots, from when it came into force until its settings were changed."""
+
+    __table_args__ = (
+        CheckConstraint(_one_of("job", Job), name="job"),
+        Index("uq_line_in_force", "policy", "job", "vault", unique=True, **_only(IN_FORCE)),
+    )
+
+    id: int = _number()
+    policy: str = Field(sa_type=Text)
+    tenant: str = Field(sa_type=Text)
+    job: str = Field(sa_type=Text)
+    site: str = Field(sa_type=Text)
+    vault: str = Field(sa_type=Text)
+    source_vault: str | None = Field(sa_type=Text)
+    schedule: str = Field(sa_type=Text)
+    after_job: str | None = Field(sa_type=Text)
+    zone: str = Field(sa_type=Text)
+    splay: int = Field(sa_type=BigInteger)
+    catch_up: int | None = Field(sa_type=BigInteger)
+    settings_hash: str = Field(sa_type=Text)
+    since: int = Field(sa_type=BigInteger)
+    cursor: int = Field(sa_type=BigInteger)
+    until: int | None = Field(sa_type=BigInteger)
+
+
+class Slot(_Row, table=True):
+    """One due moment of a line. Closed ones are never changed, and are many; open ones have an index of their own."""
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", SlotState), name="state"),
+        CheckConstraint(_one_of("job", Job), name="job"),
+        CheckConstraint("(state IN ('due', 'running')) = (closed_at IS NULL)", name="closed"),
+        CheckConstraint("closed_at IS NULL OR why_kind IS NOT NULL", name="reason"),
+        CheckConstraint(
+            "(why_kind IS NULL) = (why_text IS NULL) AND (why_kind IS NULL) = (why_other IS NULL)", name="why"
+        ),
+        CheckConstraint("state <> 'running' OR run IS NOT NULL", name="run"),
+        CheckConstraint("state = 'due' OR retry_at IS NULL", name="retry"),
+        Index("ix_slot_open", "due", "id", **_only(NOT_CLOSED)),
+        Index("ix_slot_due", "due", "state"),
+        Index("ix_slot_of_policy", "policy", "job", "vault", "due"),
+        Index("ix_slot_of_line", "line", "key"),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    line: int = Field(sa_type=BigInteger)
+    policy: str = Field(sa_type=Text)
+    tenant: str = Field(sa_type=Text)
+    job: str = Field(sa_type=Text)
+    site: str = Field(sa_type=Text)
+    vault: str = Field(sa_type=Text)
+    source_vault: str | None = Field(sa_type=Text)
+    settings_hash: str = Field(sa_type=Text)
+    key: str = Field(sa_type=Text)
+    nominal: int = Field(sa_type=BigInteger)
+    due: int = Field(sa_type=BigInteger)
+    until: int | None = Field(sa_type=BigInteger)
+    after_job: str | None = Field(sa_type=Text)
+    known_at: int = Field(sa_type=BigInteger)
+    state: str = Field(sa_type=Text)
+    why_kind: str | None = Field(sa_type=Text)
+    why_text: str | None = Field(sa_type=Text)
+    why_other: str | None = Field(sa_type=Text)
+    run: str | None = Field(sa_type=Text)
+    attempts: int = Field(sa_type=BigInteger)
+    retry_at: int | None = Field(sa_type=BigInteger)
+    closed_at: int | None = Field(sa_type=BigInteger)
+
+
+class Event(_Row, table=True):
+    """What happened, numbered in the order in which it came to be known (see events.py)."""
+
+    __table_args__ = (
+        CheckConstraint(_one_of("severity", Severity), name="severity"),
+        Index("ix_event_at", "at"),
+    )
+
+    id: int = _number()
+    at: int = Field(sa_type=BigInteger)
+    topic: str = Field(sa_type=Text)
+    severity: str = Field(sa_type=Text)
+    tenant: str | None = Field(sa_type=Text)
+    policy: str | None = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)
+    text: str = Field(sa_type=Text)
+    key: str = Field(sa_type=Text)
+
+
+class Notice(_Row, table=True):
+    """A message to a channel, and what became of it."""
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", NoticeState), name="state"),
+        CheckConstraint(_one_of("severity", Severity), name="severity"),
+        CheckConstraint("(state = 'delivered') = (delivered_at IS NOT NULL)", name="delivered"),
+        Index("ix_notice_made_at", "made_at"),
+        Index("ix_notice_pending", "next_at", **_only(NOT_TOLD)),
+    )
+
+    id: int = _number()
+    channel: str = Field(sa_type=Text)
+    made_at: int = Field(sa_type=BigInteger)
+    key: str = Field(sa_type=Text)
+    through: int = Field(sa_type=BigInteger)
+    severity: str = Field(sa_type=Text)
+    tenant: str | None = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    attempts: int = Field(sa_type=BigInteger)
+    next_at: int = Field(sa_type=BigInteger)
+    delivered_at: int | None = Field(sa_type=BigInteger)
+    error: str = Field(sa_type=Text)
+
+
+class Outbox(_Row, table=True):
+    """One row: the last event that notices were made from."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: int = _number()
+    told_until: int = Field(sa_type=BigInteger)
+
+
+class Alarm(_Row, table=True):
+    """A condition, from when it was first seen until it no longer held."""
+
+    __table_args__ = (
+        CheckConstraint(_one_of("severity", Severity), name="severity"),
+        Index("uq_alarm_raised", "key", unique=True, **_only(NOT_CLEARED)),
+    )
+
+    id: int = _number()
+    key: str = Field(sa_type=Text)
+    topic: str = Field(sa_type=Text)
+    severity: str = Field(sa_type=Text)
+    tenant: str | None = Field(sa_type=Text)
+    policy: str | None = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)
+    text: str = Field(sa_type=Text)
+    raised_at: int = Field(sa_type=BigInteger)
+    cleared_at: int | None = Field(sa_type=BigInteger)
+
+
+class Lease(_Row, table=True):
+    """One row: who may make slots and start runs. It stays when its owner goes, so that no term is ever used twice."""
+
+    __table_args__ = (
+        CheckConstraint("id = 1", name="single"),
+        CheckConstraint(
+            "(owner_host IS NULL) = (owner_boot IS NULL) AND (owner_host IS NULL) = (owner_pid IS NULL)"
+            " AND (owner_host IS NULL) = (owner_started IS NULL)",
+            name="owner",
+        ),
+    )
+
+    id: int = _number()
+    owner_host: str | None = Field(sa_type=Text)
+    owner_boot: str | None = Field(sa_type=Text)
+    owner_pid: int | None = Field(sa_type=BigInteger)
+    owner_started: str | None = Field(sa_type=Text)
+    term: int = Field(sa_type=BigInteger)
+    beat: int = Field(sa_type=BigInteger)
+    taken_at: int = Field(sa_type=BigInteger)
+    beaten_at: int = Field(sa_type=BigInteger)

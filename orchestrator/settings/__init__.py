@@ -9,10 +9,12 @@ from orchestrator.settings.mistakes import Mistake, SettingsError
 from orchestrator.settings.schema import schema
 from orchestrator.settings.starter import generate
 from orchestrator.settings.values import (
+    Channel,
     Limits,
     LocalVaultSettings,
     RestVaultSettings,
     S3VaultSettings,
+    Serve,
     Service,
     Settings,
     SftpVaultSettings,
@@ -22,12 +24,14 @@ from orchestrator.settings.values import (
 )
 
 __all__ = [
+    "Channel",
     "Limits",
     "LocalVaultSettings",
     "Mistake",
     "RestVaultSettings",
     "Row",
     "S3VaultSettings",
+    "Serve",
     "Service",
     "Settings",
     "SettingsError",

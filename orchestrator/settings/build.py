@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 from zoneinfo import ZoneInfo
 
+from jobs.dispatch import Concurrency
 from jobs.policy import (
     Command,
     Objectives,
+    Own,
     Paths,
     Policy,
     PolicyName,
@@ -19,28 +22,31 @@ from jobs.policy import (
     Source,
     Sqlite,
     TenantName,
+    Timetable,
     VaultName,
 )
-from orchestrator.settings import model, values
+from jobs.window import Window
+from orchestrator.settings import model, unattended, values
 from orchestrator.settings.fingerprint import fingerprint
-from orchestrator.settings.inherit import effective
+from orchestrator.settings.references import SecretTable
 from orchestrator.settings.secrets import SecretCommand, SecretEnvironment, SecretFile, SecretRef
 
 
-def build(file: Path, table: model.SettingsTable) -> values.Settings:
-    """The settings' values; the table has passed every rule."""
+def build(file: Path, table: model.SettingsTable, policies: Mapping[str, model.PolicyTable]) -> values.Settings:
+    """The settings' values; the tables have passed every rule, and the policies have what they inherit."""
     vaults = {VaultName(name): vault_of(name, vault) for name, vault in table.vaults.items()}
-    defaults = table.defaults.policy
     return values.Settings(
         file=file.absolute(),
         service=_service(table.service),
-        limits=values.Limits(deadline=table.limits.deadline, no_progress=table.limits.no_progress),
+        limits=_limits(table.limits),
         sites={
             SiteName(name): values.Site(name=SiteName(name), title=site.title) for name, site in table.sites.items()
         },
         tenants={TenantName(name): _tenant(name, tenant) for name, tenant in table.tenants.items()},
         vaults=vaults,
-        policies=tuple(_policy(name, effective(policy, defaults), vaults) for name, policy in table.policies.items()),
+        policies=tuple(_policy(name, policy, table.service.timezone, vaults) for name, policy in policies.items()),
+        serve=_serve(table.serve),
+        notify=tuple(_channel(name, channel) for name, channel in table.notify.items()),
     )
 
 
@@ -51,6 +57,7 @@ def vault_of(name: str, table: model.VaultTable) -> values.VaultSettings:
         site=SiteName(table.site),
         limit_upload=table.limit.upload,
         limit_download=table.limit.download,
+        limit_between=table.limit.between,
     )
     match table:
         case model.LocalTable():
@@ -63,7 +70,7 @@ def vault_of(name: str, table: model.VaultTable) -> values.VaultSettings:
             return _rest(place, table)
 
 
-def reference(table: model.SecretTable) -> SecretRef:
+def reference(table: SecretTable) -> SecretRef:
     """Where a secret is."""
     if table.file is not None:
         return SecretFile(path=Path(table.file))
@@ -72,9 +79,52 @@ def reference(table: model.SecretTable) -> SecretRef:
     return SecretCommand(command=table.command or ())
 
 
+@lru_cache(maxsize=1024)  # as other values below: thousands of policies promise the same few things
 def retention_of(table: model.RetentionTable | None) -> Retention | None:
     """A policy's retention. Raises ValueError when it would keep nothing."""
     return None if table is None else Retention(**dict(table))
+
+
+def _text_or_reference(said: str | SecretTable) -> str | SecretRef:
+    return said if isinstance(said, str) else reference(said)
+
+
+def _limits(table: model.LimitsTable) -> values.Limits:
+    at_once = Concurrency(
+        runs=table.runs,
+        per_site=table.runs_per_site,
+        per_vault=table.runs_per_vault,
+        per_host=table.runs_per_host,
+    )
+    return values.Limits(
+        deadline=table.deadline,
+        no_progress=table.no_progress,
+        concurrency=at_once,
+        memory=table.memory,
+        gentle=table.gentle,
+    )
+
+
+def _serve(table: unattended.ServeTable) -> values.Serve:
+    return values.Serve(
+        listen=table.listen,
+        textfile=None if table.textfile is None else Path(table.textfile),
+        dead_man=None if table.dead_man is None else _text_or_reference(table.dead_man),
+        dead_man_every=table.dead_man_every,
+        log=table.log,
+        shutdown_grace=table.shutdown_grace,
+    )
+
+
+def _channel(name: str, table: unattended.NotifyTable) -> values.Channel:
+    return values.Channel(
+        name=name,
+        urls=tuple(map(_text_or_reference, table.urls)),
+        on=frozenset(table.on),
+        tenants=None if table.tenants is None else frozenset(map(TenantName, table.tenants)),
+        repeat=table.repeat,
+        digest=table.digest,
+    )
 
 
 def _service(table: model.ServiceTable) -> values.Service:
@@ -82,7 +132,7 @@ def _service(table: model.ServiceTable) -> values.Service:
         name=table.name,
         zone=ZoneInfo(table.timezone),
         language=table.language,
-        state=table.state if isinstance(table.state, str) else reference(table.state),
+        state=_text_or_reference(table.state),
         workdir=Path(table.workdir),
         host=table.host,
         restic=table.restic,
@@ -100,6 +150,7 @@ class _Place(TypedDict):
     site: SiteName
     limit_upload: int | None
     limit_download: int | None
+    limit_between: Window | None
 
 
 def _sftp(place: _Place, table: model.SftpTable) -> values.SftpVaultSettings:
@@ -134,7 +185,7 @@ def _rest(place: _Place, table: model.RestTable) -> values.RestVaultSettings:
     )
 
 
-def _policy(name: str, table: model.PolicyTable, vaults: Mapping[VaultName, values.VaultSettings]) -> Policy:
+def _policy(name: str, table: model.PolicyTable, zone: str, vaults: Mapping[VaultName, values.VaultSettings]) -> Policy:
     """A policy's values; rules.py has made sure that what is required is there."""
     vault, replica = VaultName(table.vault or ""), table.replicate and table.replicate.to
     policy = Policy(
@@ -146,13 +197,36 @@ def _policy(name: str, table: model.PolicyTable, vaults: Mapping[VaultName, valu
         replica=VaultName(replica) if replica else None,
         replica_site=vaults[VaultName(replica)].site if replica else None,
         retention=retention_of(table.retention),
-        objectives=Objectives(**dict(table.objectives)),
+        objectives=_objectives(table.objectives),
         read_data=table.verify.read_data,
+        timetable=_timetable(table),
+        zone=table.timezone or zone,
+        window=table.window,
+        splay=table.splay,
+        catch_up=table.catch_up,
     )
     return replace(policy, settings_hash=fingerprint(policy))
 
 
+@lru_cache(maxsize=1024)
+def _objectives(table: model.ObjectivesTable) -> Objectives:
+    return Objectives(**dict(table))
+
+
+def _timetable(table: model.PolicyTable) -> Timetable:
+    """When each job is due; inherit.py has filled in what follows the backup by itself."""
+    return Timetable(
+        backup=table.schedule,
+        replicate=None if table.replicate is None else table.replicate.schedule,
+        check=table.verify.check,
+        restore_test=table.verify.restore_test,
+        retention=None if table.retention is None else table.retention_schedule,
+    )
+
+
 def _source(table: model.SourceTable) -> Source:
+    if table.tandem:
+        return Own()
     if table.sqlite is not None:
         return Sqlite(path=table.sqlite.path)
     if table.command is not None:

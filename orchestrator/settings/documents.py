@@ -21,9 +21,10 @@ _QUOTED: Final = re.compile(r"'([^']*)'")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """One file: its path as the user would name it, its text, and what it says."""
+    """One file: its path as the user would name it, the folder it is in (absolute), its text, and what it says."""
 
     path: Path
+    folder: Path
     text: str
     tree: Tree
 
@@ -43,6 +44,7 @@ class Documents:
     origins: dict[KeyPath, Document] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     built_in: set[KeyPath] = field(default_factory=set)  # filled in by us, written nowhere
+    included: list[Document] = field(default_factory=list)  # in the order in which they were laid over
 
     def document(self, key: KeyPath) -> Document:
         """The file in which the key stands, or the nearest table around it."""
@@ -56,7 +58,7 @@ class Documents:
     def folder(self, key: KeyPath) -> Path:
         """The absolute folder that a relative path at this key is relative to."""
         document = self.top if key in self.built_in else self.document(key)
-        return document.path.absolute().parent
+        return document.folder
 
     def mistake(self, key: KeyPath, what: str) -> Mistake:
         """A mistake at this key."""
@@ -95,6 +97,7 @@ def _add_includes(documents: Documents) -> Iterator[Mistake]:
         except SettingsError as error:
             yield from error.mistakes
         else:
+            documents.included.append(document)
             _lay_over(documents, documents.tree, document, document.tree, ())
 
 
@@ -138,16 +141,16 @@ def _lay_over(documents: Documents, onto: Tree, document: Document, tree: Tree, 
 
 def _document(path: Path, mistakes: list[Mistake]) -> Document:
     """Read one file. Raises SettingsError when it cannot be read or is not TOML."""
-    text = _text(path)
+    text, folder = _text(path), path.absolute().parent
     try:
-        return Document(path=path, text=text, tree=tomllib.loads(text))
+        return Document(path=path, folder=folder, text=text, tree=tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         repeats = scan(text).repeats
         mistakes += [_set_twice(Place(file=path, line=r.line), Place(file=path, line=r.first), r.key) for r in repeats]
         if not repeats:
             raise SettingsError([*mistakes, _syntax(path, text, error)]) from error
     try:
-        return Document(path=path, text=text, tree=tomllib.loads(without(text, repeats)))
+        return Document(path=path, folder=folder, text=text, tree=tomllib.loads(without(text, repeats)))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError([*mistakes, _syntax(path, text, error)]) from error
 

@@ -9,12 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from jobs.schedule import Schedule
 from orchestrator.settings.documents import Documents
-from orchestrator.settings.inherit import effective
 from orchestrator.settings.load import examine
 from orchestrator.settings.mistakes import dotted
-from orchestrator.settings.model import PolicyTable, SourceTable, Table
+from orchestrator.settings.model import PolicyTable, SourceTable
 from orchestrator.settings.positions import KeyPath
+from orchestrator.settings.references import Table
 from orchestrator.settings.units import format_duration
 
 BUILT_IN: Final = "built-in default"
@@ -34,11 +35,9 @@ class Row:
 
 def show(settings_path: Path) -> tuple[Row, ...]:
     """The effective settings, section by section. Raises SettingsError. Secret files are not looked at."""
-    documents, table = examine(settings_path, check_secrets=False)
-    defaults = table.defaults.policy
-    policies = {name: effective(policy, defaults) for name, policy in table.policies.items()}
-    whole = table.model_copy(update={"policies": policies})
-    return tuple(_row(documents, key, default) for key, default in _leaves((), whole) if key[:1] != ("defaults",))
+    seen = examine(settings_path, check_secrets=False)
+    whole = seen.table.model_copy(update={"policies": seen.policies})
+    return tuple(_row(seen.documents, key, default) for key, default in _leaves((), whole) if key[:1] != ("defaults",))
 
 
 def _leaves(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
@@ -75,4 +74,8 @@ def _toml(value: object) -> str:
         return f'"{format_duration(value)}"'
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Schedule):
+        value = value.text
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml(below)}' for name, below in value.items())} }}"
     return json.dumps(value, ensure_ascii=False)

@@ -11,14 +11,16 @@ from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
+from jobs.event import Topic
 from orchestrator.settings.mistakes import did_you_mean
-from orchestrator.settings.units import format_duration, parse_duration, parse_rate, parse_share
+from orchestrator.settings.units import format_duration, parse_duration, parse_rate, parse_share, parse_size
 
 NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
 _BUCKET: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _HOST: Final = r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,253}"
+_LEAST_MEMORY: Final = 64 << 20  # bytes; below this restic only collects garbage
 _USER: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 _SQLITE: Final = "sqlite:///"
 _POSTGRESQL: Final = "postgresql+psycopg://"
@@ -122,6 +124,27 @@ def _language(text: object) -> object:
     return text
 
 
+def _topic(text: object) -> Topic:
+    if not isinstance(text, str):
+        raise ValueError("must be a topic in quotes")  # noqa: TRY004 (pydantic collects ValueErrors only)
+    try:
+        return Topic(text)
+    except ValueError:
+        raise ValueError(f'there is no topic "{text}"{did_you_mean(text, [topic.value for topic in Topic])}') from None
+
+
+def _memory(text: object) -> int:
+    if (size := parse_size(text)) < _LEAST_MEMORY:
+        raise ValueError(f'"{text}" is too little for restic to work in: the least is 64MiB')
+    return size
+
+
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise ValueError("can only be true; leave it out where another source is meant")
+    return value
+
+
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
@@ -167,7 +190,9 @@ Filename = Annotated[Text, AfterValidator(_filename)]
 Copying = Annotated[Literal["copy"], BeforeValidator(_mode)]
 LocalPath = Annotated[Text, AfterValidator(_local_path)]
 Count = Annotated[int, Field(strict=True, ge=0)]
+AtLeastOne = Annotated[int, Field(strict=True, ge=1)]
 Flag = Annotated[bool, Field(strict=True)]
+OnlyTrue = Annotated[Flag, AfterValidator(_only_true)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -177,4 +202,8 @@ Duration = Annotated[
 Rate = Annotated[
     int, BeforeValidator(parse_rate), _schema("string", "20MiB/s", pattern="^[1-9][0-9]*([KMGT](iB)?|B)/s$")
 ]
+Memory = Annotated[
+    int, BeforeValidator(_memory), _schema("string", "1GiB", "512MiB", pattern="^[1-9][0-9]*([KMGT](iB)?|B)$")
+]
+OneTopic = Annotated[Topic, PlainValidator(_topic), WithJsonSchema({"enum": [topic.value for topic in Topic]})]
 Share = Annotated[str, AfterValidator(parse_share), _schema("string", "none", "100%", "10%", "1/4", "500M")]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from jobs.policy import Command, Objectives, Paths, Policy, Retention, Sqlite
+from jobs.policy import Command, Objectives, Own, Paths, Policy, Retention, Sqlite, Timetable
+from jobs.schedule import Schedule
+from jobs.window import Window
 
 
 def fingerprint(policy: Policy) -> str:
@@ -24,25 +27,66 @@ def effective_policy_json(policy: Policy) -> str:
     Neither the order nor the spelling of the settings ("24h", "1d"), nor comments, nor other policies change it.
     It holds no secret (a policy has none), and not `settings_hash` itself.
     """
-    told = _told(policy)
-    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(_parts(policy))
 
 
-def _told(value: object) -> object:
-    if is_dataclass(value):
-        parts = {field.name: _told(getattr(value, field.name)) for field in fields(value)}
-        said = {name: part for name, part in parts.items() if part is not None and name != "settings_hash"}
-        return {"kind": type(value).__name__.lower(), **said}  # the kind of source is said by its type alone
-    if isinstance(value, tuple):
-        return [_told(item) for item in value]
-    return int(value.total_seconds()) if isinstance(value, timedelta) else value
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+# What a policy had by itself before it could be said: left out, so that the texts (and hashes) of then stay the same.
+_BY_ITSELF: Final[Mapping[str, object]] = MappingProxyType(
+    {"timetable": Timetable(), "zone": "UTC", "splay": timedelta(0)}
+)
+
+
+def _parts(value: Any) -> dict[str, object]:  # noqa: ANN401 (any of the kinds below)
+    kind, names = _SHAPES[type(value)]
+    said = {name: part for name in names if (part := getattr(value, name)) is not None}
+    return {"kind": kind, **{name: _TOLD[type(part)](part) for name, part in said.items() if _is_said(name, part)}}
+
+
+_shared = lru_cache(maxsize=1024)(_parts)  # thousands of policies promise the same few things
+
+
+def _is_said(name: str, part: object) -> bool:
+    return name not in _BY_ITSELF or part != _BY_ITSELF[name]
+
+
+def _itself(value: object) -> object:
+    return value
+
+
+def _list(items: tuple[object, ...]) -> list[object]:
+    return [_TOLD[type(item)](item) for item in items]
+
+
+def _text(value: Schedule | Window) -> str:
+    return value.text
+
+
+# How each kind is called, and what it is made of; the kind of source is said by its type alone.
+_SHAPES: Final[Mapping[type, tuple[str, tuple[str, ...]]]] = MappingProxyType(
+    {
+        kind: (kind.__name__.lower(), tuple(field.name for field in fields(kind) if field.name != "settings_hash"))
+        for kind in (Policy, Paths, Sqlite, Command, Own, Retention, Objectives, Timetable)
+    }
+)
+_TOLD: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
+    {
+        **dict.fromkeys((str, int, bool), _itself),
+        **dict.fromkeys((Schedule, Window), _text),
+        **dict.fromkeys((Retention, Objectives, Timetable), _shared),
+        **dict.fromkeys((Paths, Sqlite, Command, Own), _parts),
+        timedelta: lambda duration: int(duration.total_seconds()),
+        tuple: _list,
+    }
+)
 
 
 def policy_told(text: str) -> Policy:
     """The policy that `effective_policy_json` told. Raises ValueError for a text that it never wrote."""
     try:
         policy = _heard(json.loads(text))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"these are no settings of a policy: {error}") from error
     if not isinstance(policy, Policy):
         raise ValueError("these are no settings of a policy")  # noqa: TRY004 (the text is wrong, not a type of ours)
@@ -62,9 +106,28 @@ def _objectives(**seconds: int) -> Objectives:
     return Objectives(**{name: timedelta(seconds=age) for name, age in seconds.items()})
 
 
+def _timetable(**texts: str) -> Timetable:
+    return Timetable(**{job: Schedule(text) for job, text in texts.items()})
+
+
+def _policy(**parts: Any) -> Policy:  # noqa: ANN401 (as untyped as JSON)
+    """An earlier version's text has no times in it: they are what a policy has by itself."""
+    read = {name: how(parts[name]) for name, how in _TIMES.items() if name in parts}
+    return Policy(**{**parts, **read})
+
+
+def _seconds(number: int) -> timedelta:
+    return timedelta(seconds=number)
+
+
+_TIMES: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
+    {"window": Window, "splay": _seconds, "catch_up": _seconds}
+)
 _KINDS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
     {
-        **{kind.__name__.lower(): kind for kind in (Policy, Paths, Sqlite, Command, Retention)},
+        **{kind.__name__.lower(): kind for kind in (Paths, Sqlite, Command, Own, Retention)},
         Objectives.__name__.lower(): _objectives,
+        Timetable.__name__.lower(): _timetable,
+        Policy.__name__.lower(): _policy,
     }
 )

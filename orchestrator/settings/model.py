@@ -7,12 +7,13 @@ Paths are absolute by the time they are validated (paths.py).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Field
 from pydantic import model_validator as after_all
 
 from orchestrator.settings.fields import (
+    AtLeastOne,
     Bucket,
     Copying,
     Count,
@@ -22,9 +23,10 @@ from orchestrator.settings.fields import (
     Flag,
     Host,
     Language,
-    Ledger,
     LocalPath,
+    Memory,
     Name,
+    OnlyTrue,
     Prefix,
     Rate,
     ServerPath,
@@ -34,48 +36,10 @@ from orchestrator.settings.fields import (
     User,
     WebAddress,
     Zone,
-    only_a_reference,
 )
-
-
-class Table(BaseModel):
-    """A table of settings.toml: unknown keys are mistakes, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SecretTable(Table):
-    """Where a secret is. Exactly one of the three."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
-
-    file: LocalPath | None = Field(default=None, description="A file that holds the secret, readable by its owner only")
-    env: Text | None = Field(default=None, description="An environment variable that holds the secret")
-    command: Texts | None = Field(default=None, description="A command that writes the secret to standard output")
-
-    @after_all(mode="after")
-    def _exactly_one(self) -> SecretTable:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("must have exactly one of file, env, command")
-        return self
-
-
-class KeyFileTable(Table):
-    """Where a private key is."""
-
-    file: LocalPath = Field(description="The key's file, readable by its owner only")
-
-
-def _state_tag(value: object) -> str:
-    return "reference" if isinstance(value, dict | SecretTable) else "url"
-
-
-Reference = Annotated[SecretTable, BeforeValidator(only_a_reference)]
-KeyFile = Annotated[KeyFileTable, BeforeValidator(only_a_reference)]
-State = Annotated[
-    Annotated[Ledger, Tag("url")] | Annotated[SecretTable, Tag("reference")],
-    Discriminator(_state_tag),
-]
+from orchestrator.settings.moments import Hours, Moment, Moments, Pause
+from orchestrator.settings.references import KeyFile, Reference, State, Table
+from orchestrator.settings.unattended import NotifyTable, ServeTable
 
 
 class ServiceTable(Table):
@@ -94,7 +58,17 @@ class ServiceTable(Table):
 
 
 class LimitsTable(Table):
-    """When one run of restic is given up."""
+    """How many runs at once, how much memory for one, and when one is given up."""
+
+    runs: AtLeastOne = Field(default=2, description="Most runs that `serve` has under way at once")
+    runs_per_site: AtLeastOne | None = Field(default=None, description="Most of them at one site")
+    runs_per_vault: AtLeastOne | None = Field(default=None, description="Most of them in one vault")
+    runs_per_host: AtLeastOne | None = Field(default=None, description="Most of them from one host")
+    memory: Memory | None = Field(
+        default=None,
+        description="Memory that one restic tries to do with (GOMEMLIMIT); beyond half as much again it is ended",
+    )
+    gentle: Flag = Field(default=False, description="restic gives way to others in CPU and disk (nice 10, ionice)")
 
     deadline: Duration = Field(default=timedelta(hours=24), description="Longest time for one run of restic")
     no_progress: Duration = Field(
@@ -122,10 +96,19 @@ class TenantTable(Table):
 
 
 class LimitTable(Table):
-    """How much of the link a vault may use."""
+    """How much of the link a vault may use, and when."""
 
     upload: Rate | None = Field(default=None, description="Most bytes a second towards the vault")
     download: Rate | None = Field(default=None, description="Most bytes a second from the vault")
+    between: Hours | None = Field(
+        default=None, description="Times of day between which the limit holds; absent: always"
+    )
+
+    @after_all(mode="after")
+    def _limits_something(self) -> LimitTable:
+        if self.between is not None and self.upload is None and self.download is None:
+            raise ValueError("between alone limits nothing; add upload or download")
+        return self
 
 
 class AnyVaultTable(Table):
@@ -198,10 +181,13 @@ class CommandTable(Table):
     filename: Filename = Field(description="The name its output is stored under")
 
 
-class SourceTable(Table):
-    """What is backed up. Exactly one of paths, sqlite, command."""
+_SOURCES: Final = ("paths", "sqlite", "command", "tandem")
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [k]} for k in ("paths", "sqlite", "command")]})
+
+class SourceTable(Table):
+    """What is backed up. Exactly one of paths, sqlite, command, tandem."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind]} for kind in _SOURCES]})
 
     paths: Annotated[tuple[LocalPath, ...], Field(min_length=1)] | None = Field(
         default=None, description="Files and folders"
@@ -210,12 +196,13 @@ class SourceTable(Table):
     one_file_system: Flag = Field(default=False, description="Stay on the file systems of the paths; only with paths")
     sqlite: SqliteTable | None = Field(default=None, description="A SQLite database, also while it is written to")
     command: CommandTable | None = Field(default=None, description="A command's output")
+    tandem: OnlyTrue | None = Field(default=None, description="Tandem itself: its ledger and its settings files")
 
     @after_all(mode="after")
     def _one_kind(self) -> SourceTable:
-        kinds = self.model_fields_set & {"paths", "sqlite", "command"}
+        kinds = self.model_fields_set & {*_SOURCES}
         if len(kinds) != 1:
-            raise ValueError("must have exactly one of paths, sqlite, command")
+            raise ValueError(f"must have exactly one of {', '.join(_SOURCES)}")
         if kinds != {"paths"} and (idle := self.model_fields_set - kinds):
             raise ValueError(f"{' and '.join(sorted(idle))} can only stand beside paths")
         return self
@@ -240,6 +227,9 @@ class ReplicateTable(Table):
 
     to: Text | None = Field(default=None, description="The vault of the second copy, at another site")
     mode: Copying = Field(default="copy", description="How: restic copy")
+    schedule: Moment | None = Field(
+        default=None, description='When: "after backup" (so too when absent), or moments of its own'
+    )
 
 
 class VerifyTable(Table):
@@ -249,6 +239,8 @@ class VerifyTable(Table):
         default="100%",
         description='Share of the data that a check reads: "none", "100%", "10%", "1/4" or a size such as "500M"',
     )
+    check: Moment | None = Field(default=None, description="When the copies are checked; absent: only by hand")
+    restore_test: Moment | None = Field(default=None, description="When restores are tested; absent: only by hand")
 
 
 class ObjectivesTable(Table):
@@ -268,8 +260,21 @@ class PolicyDefaultsTable(Table):
 
     tenant: Text | None = Field(default=None, description="Whose data it is")
     vault: Text | None = Field(default=None, description="The vault of the first copy")
+    schedule: Moments | None = Field(default=None, description="When the backup is due; absent: only by hand")
+    timezone: Zone | None = Field(default=None, description="IANA zone of the schedules and the window; the service's")
+    window: Hours | None = Field(default=None, description="Times of day outside which nothing starts by itself")
+    splay: Pause = Field(
+        default=timedelta(0), description="Each due moment is put off by up to this, always by the same for it"
+    )
+    catch_up: Duration | None = Field(
+        default=None, description="How late a job may still start; absent: until it is due again"
+    )
     retention: RetentionTable | None = Field(
         default=None, description="How many recovery points to keep; absent keeps all"
+    )
+    retention_schedule: Moment | None = Field(
+        default=None,
+        description='When retention is applied: "after backup" (so too when absent), or moments of its own',
     )
     replicate: ReplicateTable | None = Field(default=None, description="The second copy; absent makes none")
     verify: VerifyTable = Field(default=VerifyTable(), description="How the copies are proven")
@@ -301,8 +306,10 @@ class SettingsTable(Table):
     )
     service: ServiceTable
     limits: LimitsTable = LimitsTable()
-    sites: dict[Name, SiteTable] = {}
-    tenants: dict[Name, TenantTable] = {}
-    vaults: dict[Name, VaultTable] = {}
+    sites: dict[Name, SiteTable] = Field(default_factory=dict)
+    tenants: dict[Name, TenantTable] = Field(default_factory=dict)
+    vaults: dict[Name, VaultTable] = Field(default_factory=dict)
     defaults: DefaultsTable = DefaultsTable()
-    policies: dict[Name, PolicyTable] = {}
+    policies: dict[Name, PolicyTable] = Field(default_factory=dict)
+    serve: ServeTable = ServeTable()
+    notify: dict[Name, NotifyTable] = Field(default_factory=dict)

@@ -28,7 +28,8 @@ def absolute(text: str, folder: Path) -> str:
     """The path below `folder`, without "." and ".."; "~" stays, to be refused."""
     if not text or text.startswith("~") or not text.isprintable():
         return text
-    return "/" + os.path.normpath(folder / text).lstrip("/")  # POSIX lets normpath keep two slashes at the start
+    whole = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118 (much faster, for thousands of policies)
+    return "/" + whole.lstrip("/")  # POSIX lets normpath keep two slashes at the start
 
 
 def _ledger(text: str, folder: Path) -> str:
@@ -63,6 +64,11 @@ _PATHS: Final[tuple[tuple[Pattern, Callable[[str, Path], str]], ...]] = (
     (("policies", EVERY, "source", "paths", EVERY), absolute),
     (("policies", EVERY, "source", "sqlite", "path"), absolute),
     (("policies", EVERY, "source", "command", "run", 0), _program),
+    (("serve", "textfile"), absolute),
+    (("serve", "dead_man", "file"), absolute),
+    (("serve", "dead_man", "command", 0), _program),
+    (("notify", EVERY, "urls", EVERY, "file"), absolute),
+    (("notify", EVERY, "urls", EVERY, "command", 0), _program),
 )
 
 
@@ -85,11 +91,13 @@ def matching(node: object, pattern: Pattern, above: KeyPath = ()) -> Iterator[Ke
 
 
 def _parts(node: object, step: str | int) -> list[tuple[str | int, object]]:
-    if isinstance(node, dict):
-        return [(name, value) for name, value in node.items() if step in {name, EVERY}]
     if isinstance(node, list):
-        return [(index, value) for index, value in enumerate(node) if step in {index, EVERY}]
-    return []
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return []
+    if step == EVERY:
+        return list(node.items())
+    return [(step, node[step])] if step in node else []
 
 
 def _local_vaults(documents: Documents) -> Iterator[KeyPath]:

@@ -13,14 +13,17 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from jobs.schedule import Schedule
 from orchestrator.settings import model
 from orchestrator.settings.build import reference, retention_of
 from orchestrator.settings.documents import Documents
 from orchestrator.settings.inherit import effective
 from orchestrator.settings.mistakes import Mistake, did_you_mean
+from orchestrator.settings.moments import shortest
 from orchestrator.settings.paths import EVERY, Pattern, matching
 from orchestrator.settings.positions import KeyPath
 from orchestrator.settings.secrets import file_complaint
+from orchestrator.settings.units import format_duration
 from orchestrator.settings.validation import related
 
 Found = Iterator[tuple[KeyPath, str]]  # the key, and what is wrong with it
@@ -44,6 +47,10 @@ class Case:
         own, inherited = ("policies", policy, *below), ("defaults", "policy", *below)
         there = self.documents.value(own) is None and self.documents.value(inherited) is not None
         return inherited if there else own
+
+    def is_faulty(self, policy: str, *below: str) -> bool:
+        """Whether a policy's key, or the one that it inherits, was taken out: what it says is not known then."""
+        return any(related((*above, *below), self.faulty) for above in (("policies", policy), ("defaults", "policy")))
 
     def names(self, section: str) -> list[str]:
         """The names that a section defines, also those of faulty tables."""
@@ -83,6 +90,7 @@ _NAMED: Final[tuple[tuple[Pattern, str], ...]] = (
     (("policies", EVERY, "tenant"), "tenants"),
     (("policies", EVERY, "vault"), "vaults"),
     (("policies", EVERY, "replicate", "to"), "vaults"),
+    (("notify", EVERY, "tenants", EVERY), "tenants"),
 )
 
 
@@ -102,6 +110,56 @@ def _something_is_kept(case: Case) -> Found:
             retention_of(policy.retention)
         except ValueError as error:
             yield case.written(name, "retention"), str(error)
+
+
+def _schedules_lead_somewhere(case: Case) -> Found:
+    """What comes after the backup needs a backup that comes, and a retention's moments a retention."""
+    for name, policy in case.policies.items():
+        if policy.schedule is None and not case.is_faulty(name, "schedule"):
+            for key, schedule in _others(policy):
+                if schedule is not None and schedule.after:
+                    yield case.written(name, *key), f'policy "{name}": no schedule says when its backup is'
+        own = case.table.policies[name].retention_schedule
+        if own is not None and policy.retention is None and not case.is_faulty(name, "retention"):
+            yield ("policies", name, "retention_schedule"), "there is no retention that could be applied"
+
+
+def _others(policy: model.PolicyTable) -> Iterator[tuple[tuple[str, ...], Schedule | None]]:
+    """The schedules of all jobs but the backup, and their keys."""
+    yield ("replicate", "schedule"), None if policy.replicate is None else policy.replicate.schedule
+    yield ("retention_schedule",), policy.retention_schedule
+    yield ("verify", "check"), policy.verify.check
+    yield ("verify", "restore_test"), policy.verify.restore_test
+
+
+def _moments_are_apart(case: Case) -> Found:
+    """A moment that is put off does not come after the next one."""
+    for name, policy in case.policies.items():
+        if policy.splay:
+            for _, schedule in ((("schedule",), policy.schedule), *_others(policy)):
+                least = None if schedule is None else shortest(schedule)
+                if schedule is not None and least is not None and policy.splay >= least:
+                    wanted = f'"{format_duration(least)}", for "{schedule.text}" comes again after that'
+                    yield case.written(name, "splay"), f'policy "{name}": must be less than {wanted}'
+
+
+def _tandem_once(case: Case) -> Found:
+    """Tandem's own ledger needs one policy: a second one would be the same data under two names."""
+    own = [name for name, policy in case.policies.items() if policy.source is not None and policy.source.tandem]
+    for name in own[1:]:
+        yield ("policies", name, "source", "tandem"), f'is what policy "{own[0]}" backs up; one policy is enough'
+
+
+def _own_ledger_is_a_file(case: Case) -> Found:
+    """A ledger on a server has its own tool to copy it. Where its address is a secret, the backup says the same."""
+    state = case.table.service.state
+    if isinstance(state, str) and state.startswith("postgresql"):
+        for name, policy in case.policies.items():
+            if policy.source is not None and policy.source.tandem:
+                what = (
+                    'the ledger is on a PostgreSQL server: use { command = { run = ["pg_dump", …], filename = "…" } }'
+                )
+                yield ("policies", name, "source", "tandem"), what
 
 
 def _copies_are_apart(case: Case) -> Found:
@@ -208,6 +266,8 @@ _SECRETS: Final[tuple[Pattern, ...]] = (
     ("tenants", EVERY, "password", "file"),
     ("vaults", EVERY, "credentials", "file"),
     ("vaults", EVERY, "identity", "file"),
+    ("serve", "dead_man", "file"),
+    ("notify", EVERY, "urls", EVERY, "file"),
 )
 
 
@@ -223,6 +283,10 @@ _RULES: Final[tuple[Callable[[Case], Found], ...]] = (
     _names_exist,
     _nothing_is_missing,
     _something_is_kept,
+    _schedules_lead_somewhere,
+    _moments_are_apart,
+    _tandem_once,
+    _own_ledger_is_a_file,
     _copies_are_apart,
     _vaults_are_apart,
     _passwords_are_apart,

@@ -36,6 +36,9 @@ def _below(whole: Node, node: Node, step: str | int) -> Node:
     tags = node.get("discriminator", {}).get("mapping", {})
     if step in tags:
         return {"$ref": tags[step]}
+    if isinstance(step, int):
+        item: Node = node["items"]
+        return item
     if step == "reference":
         return next(choice for choice in node["oneOf"] if "$ref" in choice)
     named = list(node.get("patternProperties", {}).values())  # sites, tenants, vaults, policies: all of one shape

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,20 @@ class SecretCommand:
 
 
 SecretRef = SecretFile | SecretEnvironment | SecretCommand
+
+
+def references(value: object) -> Iterator[SecretRef]:
+    """Every secret reference inside settings' values, however deep: a new kind of setting is not forgotten."""
+    if isinstance(value, SecretRef):
+        yield value
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from references(getattr(value, each.name))
+    elif isinstance(value, Mapping):
+        yield from references(tuple(value.values()))
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        for item in value:
+            yield from references(item)
 
 
 def resolve(reference: SecretRef, name: str, *, environment: Mapping[str, str], run: RunCommand) -> Secret:

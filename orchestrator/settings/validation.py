@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -30,15 +31,20 @@ def validate(documents: Documents) -> tuple[SettingsTable, frozenset[KeyPath]]:
         above = {key[:length] for key in found for length in range(len(key))}  # a list whose items are wrong
         fresh = {key: details for key, details in found.items() if key not in above and not related(key, faulty)}
         documents.mistakes += [_mistake(documents, key, details) for key, details in fresh.items()]
-        faulty |= fresh.keys()
-        for cut in {_cut(tree, key) for key in found} - {()}:
-            tree = _without(tree, cut)
+        faulty = faulty.union(fresh)
+        tree = _without(tree, {_cut(tree, key) for key in found} - {()})
         tree = {"service": _PLACEHOLDER, **tree}
 
 
 def related(key: KeyPath, others: frozenset[KeyPath]) -> bool:
     """Whether the key is one of the others, or above or below one."""
-    return any(key[: len(other)] == other[: len(key)] for other in others)
+    return key in _above(others) or any(key[:length] in others for length in range(len(key) + 1))
+
+
+@lru_cache(maxsize=8)
+def _above(keys: frozenset[KeyPath]) -> frozenset[KeyPath]:
+    """The tables around the keys."""
+    return frozenset(key[:length] for key in keys for length in range(len(key)))
 
 
 def _cut(tree: Tree, key: KeyPath) -> KeyPath:
@@ -51,13 +57,18 @@ def _cut(tree: Tree, key: KeyPath) -> KeyPath:
     return key
 
 
-def _without(tree: Tree, key: KeyPath) -> Tree:
-    """A copy without the key, which may be gone already."""
-    name, below = str(key[0]), tree.get(str(key[0]))
-    rest = {other: value for other, value in tree.items() if other != name}
-    if len(key) == 1 or not isinstance(below, dict):
-        return rest
-    return {**rest, name: _without(below, key[1:])}
+def _without(tree: Tree, cuts: set[KeyPath]) -> Tree:
+    """A copy without these keys, some of which may be gone already."""
+    below: dict[str, set[KeyPath]] = {}
+    for key in cuts:
+        below.setdefault(str(key[0]), set()).add(key[1:])
+    return {
+        name: _thinned(value, below.get(name, set())) for name, value in tree.items() if () not in below.get(name, ())
+    }
+
+
+def _thinned(value: object, cuts: set[KeyPath]) -> object:
+    return _without(value, cuts) if cuts and isinstance(value, dict) else value
 
 
 def _key(details: ErrorDetails) -> KeyPath:
@@ -65,9 +76,14 @@ def _key(details: ErrorDetails) -> KeyPath:
     key = tuple(part for part in details["loc"] if part != "[key]")
     if key[:1] == ("vaults",):
         key = (*key[:2], *key[3:])
-    if key[:2] == ("service", "state"):
+    if key[:2] in _UNIONS:
         key = (*key[:2], *key[3:])
+    if key[:1] == ("notify",) and key[2:3] == ("urls",):
+        key = (*key[:4], *key[5:])
     return (*key, "kind") if details["type"].startswith("union_tag") else key
+
+
+_UNIONS: Final = frozenset({("service", "state"), ("serve", "dead_man")})  # a text or a reference to one
 
 
 def _mistake(documents: Documents, key: KeyPath, details: ErrorDetails) -> Mistake:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 from zoneinfo import ZoneInfo
 
+from jobs.dispatch import Concurrency
+from jobs.event import Topic
 from jobs.policy import Policy, SiteName, TenantName, VaultName
+from jobs.schedule import Schedule
+from jobs.window import Window
 from orchestrator.settings.secrets import SecretRef
 
 
@@ -29,10 +33,16 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """When one run of restic is given up."""
+    """When one run of restic is given up, how many there are at once, and what one may take.
+
+    `memory` is in bytes, None for no limit; `gentle` lets restic give way to others in CPU and disk.
+    """
 
     deadline: timedelta
     no_progress: timedelta
+    concurrency: Concurrency = field(default_factory=Concurrency)
+    memory: int | None = None
+    gentle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +64,14 @@ class Tenant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnyVaultSettings:
-    """What every vault has. Limits are bytes a second, None for no limit."""
+    """What every vault has. Limits are bytes a second, None for no limit; they hold while `limit_between` is open."""
 
     kind: ClassVar[str]
     name: VaultName
     site: SiteName
     limit_upload: int | None = None
     limit_download: int | None = None
+    limit_between: Window | None = None  # by the service's wall clocks; None: always
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,8 +121,35 @@ VaultSettings = LocalVaultSettings | SftpVaultSettings | S3VaultSettings | RestV
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Serve:
+    """What `tandem serve` listens at, writes, and whom it tells that it lives. None: not at all.
+
+    `listen` is host and port (0: a free one); `log` is "text", "json" or "journal", None for what suits the place.
+    """
+
+    listen: tuple[str, int] | None = None
+    textfile: Path | None = None
+    dead_man: str | SecretRef | None = None
+    dead_man_every: timedelta = timedelta(minutes=5)
+    log: str | None = None
+    shutdown_grace: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """Who is told of what. `tenants` None: of all, and of what belongs to none. `digest` has moments of its own."""
+
+    name: str
+    urls: tuple[str | SecretRef, ...]
+    on: frozenset[Topic]
+    tenants: frozenset[TenantName] | None = None
+    repeat: timedelta = timedelta(hours=24)
+    digest: Schedule | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Everything the operator said. `file` is absolute; `policies` are in the order in which they were written."""
+    """Everything the operator said. `file` and what it `included` are absolute; `policies` are in the written order."""
 
     file: Path
     service: Service
@@ -120,6 +158,9 @@ class Settings:
     tenants: Mapping[TenantName, Tenant]
     vaults: Mapping[VaultName, VaultSettings]
     policies: tuple[Policy, ...]
+    serve: Serve = Serve()
+    notify: tuple[Channel, ...] = ()
+    included: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("sites", "tenants", "vaults"):

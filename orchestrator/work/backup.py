@@ -10,7 +10,6 @@ not before the scan has ended, so that the first restic never shares two cores w
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,24 +19,19 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-from jobs.failure import Failure, FailureKind
-from jobs.history import BackupResult, Outcome, RecoveryPoint, RunState, Usage
-from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, decode, encode, shown, split
+from jobs.history import BackupResult, Outcome, RecoveryPoint, Usage
+from jobs.manifest import Entry, Footer, ManifestError, Reader, Writer, encode, split
 from jobs.patterns import literal
 from jobs.plan import Step
-from jobs.policy import Command, Paths, Policy, Sqlite
-from jobs.snapshot import Content, Snapshot, manifest_name, tags
-from orchestrator.work import repositories
-from orchestrator.work.points import Manifest
+from jobs.policy import Command, Own, Paths, Policy, Sqlite
+from jobs.snapshot import Content, manifest_name, tags
+from orchestrator.work import marks, own, repositories
 from orchestrator.work.tools import Tools, remove_tree
 from targets.ports import Access, BackupRequest, Progress, StdinBackup, Stop, Stored
-from targets.sources import command, sqlite, tree
+from targets.sources import command, files, sqlite, tree
 
 _PIECE: Final = 1 << 20
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NAMES_KEPT: Final = 100  # in the ledger; the manifest holds them all
-_NAMES_TOLD: Final = 5  # in a sentence
-_MARKED: Final = b"true}\n"  # how the line of a changed or unreadable entry ends (jobs/manifest.py)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,17 +116,17 @@ def _sqlite(running: Running) -> Outcome:
     staging = tools.folder("staging", running.run)
     inside = source.path.lstrip("/")
     sqlite.copy(Path(source.path), staging / inside, stop=tools.stop, watch=tools.watch("copy the database"))
-    _look_like(Path(source.path), staging / inside)
+    files.look_like(Path(source.path), staging / inside)
     request = _request(running, (inside,), directory=staging)
     return _tree(running, Prepared(paths=Paths(paths=(source.path,)), request=request, root=staging))
 
 
-def _look_like(original: Path, copy: Path) -> None:
-    """Give the copy the original's mode, and its owner where we may: restored, it must be its service's again."""
-    known = original.stat()
-    if os.geteuid() == 0:
-        os.chown(copy, known.st_uid, known.st_gid)
-    copy.chmod(known.st_mode & 0o7777)
+def _own(running: Running) -> Outcome:
+    """Lay Tandem's own files out in staging, and store them from there as if they stood below `/`."""
+    staging = running.tools.folder("staging", running.run)
+    own.stage(running.policy, running.tools, staging)
+    request = _request(running, (own.FOLDER,), directory=staging)
+    return _tree(running, Prepared(paths=Paths(paths=(f"/{own.FOLDER}",)), request=request, root=staging))
 
 
 def _request(running: Running, paths: tuple[str, ...], **rest: object) -> BackupRequest:
@@ -159,14 +153,14 @@ def _tree(running: Running, prepared: Prepared) -> Outcome:
         stored = tools.engine.backup(to, prepared.request, watch=tools.watch("backup"), stop=tools.stop)
         bytes_hashed = scanned.result()
         unreadable, vanished = _told_apart(stored.unreadable)
-        marked = _Marked(vanished)
+        marked = marks.Marked(vanished)
         lines = marked.passing(_swept(running, prepared))
         footer, manifest_stored = _store_manifest(running, lines, starting.result())
     result = BackupResult(
         bytes_hashed=bytes_hashed,
-        changed=_first((*marked.changed, *vanished)),
+        changed=marks.first((*marked.changed, *vanished)),
         changed_count=marked.changed_count + len(marked.unheard_of),
-        unreadable=_first((*marked.unreadable, *unreadable)),
+        unreadable=marks.first((*marked.unreadable, *unreadable)),
         unreadable_count=max(marked.unreadable_count, len(unreadable)),
     )
     return _ended(running, (stored, manifest_stored), footer, result)
@@ -246,7 +240,7 @@ def _command(running: Running) -> Outcome:
     return _ended(running, (stored, manifest_stored), footer, BackupResult(bytes_hashed=output.size))
 
 
-_WORKS: Final = {Paths: _paths, Sqlite: _sqlite, Command: _command}
+_WORKS: Final = {Paths: _paths, Sqlite: _sqlite, Command: _command, Own: _own}
 
 
 def _ended(running: Running, stored: tuple[Stored, Stored], footer: Footer, seen: BackupResult) -> Outcome:
@@ -264,38 +258,7 @@ def _ended(running: Running, stored: tuple[Stored, Stored], footer: Footer, seen
         bytes=footer.bytes,
         bytes_added=stored[0].bytes_added,
     )
-    return replace(_outcome(result), usage=_sum(stored[0].usage, stored[1].usage))
-
-
-def told_by_manifest(data: Snapshot, manifest: Snapshot, proof: Manifest) -> Outcome:
-    """How a backup had ended whose Tandem died before it could say so; its manifest tells."""
-    marked = _Marked()
-    deque(marked.passing(proof.lines()), maxlen=0)
-    result = BackupResult(
-        snapshot=data.id,
-        manifest_snapshot=manifest.id,
-        snapshot_time=data.time,
-        files=proof.footer.files,
-        bytes=proof.footer.bytes,
-        changed=_first(tuple(marked.changed)),
-        changed_count=marked.changed_count,
-        unreadable=_first(tuple(marked.unreadable)),
-        unreadable_count=marked.unreadable_count,
-    )
-    return _outcome(result)
-
-
-def _outcome(result: BackupResult) -> Outcome:
-    if result.unreadable_count:
-        return Outcome(state=RunState.PARTIAL, failure=_unreadable(result), result=result)
-    return Outcome(state=RunState.SUCCEEDED, result=result)
-
-
-def _unreadable(result: BackupResult) -> Failure:
-    names = ", ".join(shown(path) for path in result.unreadable[:_NAMES_TOLD])
-    more = " and more" if result.unreadable_count > _NAMES_TOLD else ""
-    message = f"the backup lacks {result.unreadable_count} things that could not be read: {names}{more}"
-    return Failure(kind=FailureKind.SOURCE_UNREADABLE, message=message)
+    return replace(marks.outcome(result), usage=_sum(stored[0].usage, stored[1].usage))
 
 
 def _point(running: Running, snapshot: str, *, complete: bool) -> RecoveryPoint:
@@ -329,10 +292,6 @@ def _told_apart(unreadable: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str
     return there, tuple(path for path in unreadable if path not in there)
 
 
-def _first(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))[:_NAMES_KEPT]
-
-
 def _scratch(running: Running) -> Path:
     return running.tools.folder("manifests", running.run) / "scanned"
 
@@ -341,31 +300,6 @@ def _pieces(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while piece := opened.read(_PIECE):
             yield piece
-
-
-class _Marked:
-    """The names of what the sweep marked, told while the lines pass by; and what had vanished before our scan came."""
-
-    def __init__(self, vanished: Iterable[str] = ()) -> None:
-        self.unheard_of = set(vanished)
-        self.changed: list[str] = []
-        self.unreadable: list[str] = []
-        self.changed_count = self.unreadable_count = 0
-
-    def passing(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        for line in lines:
-            if line.endswith(_MARKED):
-                self._note(decode(line))
-            yield line
-
-    def _note(self, entry: Entry) -> None:
-        self.unheard_of.discard(entry.path)
-        if entry.changed:
-            self.changed_count += 1
-            self.changed += [entry.path] if len(self.changed) < _NAMES_KEPT else []
-        else:
-            self.unreadable_count += 1
-            self.unreadable += [entry.path] if len(self.unreadable) < _NAMES_KEPT else []
 
 
 class _LastSeen:

@@ -16,9 +16,10 @@ from jobs.comparison import Comparison
 from jobs.failure import Failure, FailureKind
 from jobs.history import Outcome, RestoreResult, RunState
 from jobs.manifest import Entry, decode, path_of, shown
-from jobs.policy import Policy, SiteName, Sqlite, VaultName
+from jobs.policy import Policy, SiteName, VaultName
 from jobs.snapshot import Snapshot
 from orchestrator.work import points, repositories
+from orchestrator.work.own import database_in
 from orchestrator.work.restore_test import require_room
 from orchestrator.work.tools import Tools, remove_tree
 from targets.errors import TargetError
@@ -160,7 +161,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def _journals(policy: Policy) -> tuple[str, ...]:
-    return _JOURNALS if isinstance(policy.source, Sqlite) else ()
+    return _JOURNALS if database_in(policy.source) is not None else ()
 
 
 def _beside(place: Path, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
@@ -214,6 +215,7 @@ def _bring_back(request: Request, selection: Selection, by: tuple[Access, Path, 
     move.into(put_together, request.target)
     result = RestoreResult(
         snapshot=selection.point.id,
+        snapshot_time=selection.point.time,
         target=str(request.target),
         files=selection.files,
         bytes=selection.bytes,

@@ -16,9 +16,10 @@ from jobs.failure import Failure, FailureKind
 from jobs.history import Outcome, RestoreTestResult, RunState
 from jobs.manifest import decode, is_file, path_of, shown, split
 from jobs.plan import Step
-from jobs.policy import Policy, Sqlite
+from jobs.policy import Policy
 from jobs.snapshot import Snapshot
 from orchestrator.work import points, repositories
+from orchestrator.work.own import database_in
 from orchestrator.work.tools import Tools, remove_tree
 from targets import host
 from targets.errors import TargetError
@@ -109,13 +110,14 @@ def _result(comparison: Comparison, errors: tuple[str, ...], policy: Policy, res
 
 def _database_damage(policy: Policy, restored: Path) -> list[str]:
     """A restored SQLite database must also be one: equal bytes of a torn copy would prove little."""
-    if not isinstance(policy.source, Sqlite):
+    database = database_in(policy.source)
+    if database is None:
         return []
-    found = restored / policy.source.path.lstrip("/")
+    found = restored / database.lstrip("/")
     if not found.exists():
         return []  # the comparison names it as missing
     complaint = sqlite.verify(found)
-    return [f"{policy.source.path}: {complaint}"] if complaint else []
+    return [f"{database}: {complaint}"] if complaint else []
 
 
 def _failure(result: RestoreTestResult, label: str) -> Failure | None:

@@ -41,6 +41,7 @@ class Tools:
     limits: Limits  # of one run of a tool, and of a source's command
     withheld: frozenset[str]  # environment variables that hold secrets: no source's command is shown them
     host: str
+    settings_files: tuple[Path, ...] = ()  # absolute, the main one first; none of them holds a secret
 
     @contextmanager
     def own_files(self) -> Iterator[None]:

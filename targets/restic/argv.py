@@ -26,6 +26,8 @@ class Command(StrEnum):
     DUMP = "dump"
     FORGET = "forget"
     UNLOCK = "unlock"
+    LIST = "list"
+    CAT = "cat"
 
 
 KIBIBYTE: Final = 1024
@@ -97,6 +99,16 @@ def forget(ids: tuple[str, ...], *, prune: bool) -> tuple[str, ...]:
 def unlock() -> tuple[str, ...]:
     """Only locks that restic itself holds for stale."""
     return (Command.UNLOCK, "--json")
+
+
+def list_locks() -> tuple[str, ...]:
+    """The ids of all locks. Without a lock of its own, for that would be listed too."""
+    return (Command.LIST, "--no-lock", "locks")
+
+
+def cat_lock(lock: str) -> tuple[str, ...]:
+    """What one lock says, as JSON."""
+    return (Command.CAT, "--no-lock", "--", "lock", lock)
 
 
 def local_time(moment: datetime) -> str:

@@ -38,9 +38,9 @@ class Call:
             on_sample=listening.sample if sampled else None,
         )
 
-    def pieces(self, stop: Stop) -> Generator[bytes, None, None]:
+    def pieces(self, stop: Stop, listening: Listening | None = None) -> Generator[bytes, None, None]:
         """Standard output as it comes. Raises TargetError, also after the last piece."""
-        listening = Listening()
+        listening = listening or Listening()
         ended = yield from process.pipe(self.request, limits=self.limits, stop=stop, on_error=listening.hear_error)
         self.done(ended)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from jobs.failure import FailureKind
 from jobs.history import Usage
+from jobs.lock import Lock
 from jobs.snapshot import Snapshot
 from targets import process
 from targets.errors import TargetError
@@ -22,12 +24,15 @@ from targets.restic.call import Call
 from targets.restic.complaints import complaint, text_of
 from targets.restic.environment import environment, secrets
 from targets.restic.listening import Listening
-from targets.restic.messages import CheckSummary, parse, parse_snapshots
+from targets.restic.messages import CheckSummary, parse, parse_lock, parse_snapshots
+from targets.restic.patience import Patience
 from targets.restic.stdin import ResticStdin
 from targets.restic.verdict import findings, is_finding, stops_a_restore
 from targets.restic.versions import OLDEST, Feature, Version, can, parse_version
 
 VERSION_SECONDS: Final = 20.0
+TRIES_TO_READ_A_LOCK: Final = 2
+EPOCH: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +49,16 @@ class Restic:
     limits: Limits
     ours: Mapping[str, str]
     gentle: bool = False
+    memory: int | None = None
 
     @classmethod
-    def find(cls, program: str, *, cache: Path, limits: Limits, gentle: bool = False) -> Restic:
-        """Ask the program for its version. Raises TargetError: TOOL_MISSING, TOOL_TOO_OLD, DEADLINE."""
+    def find(
+        cls, program: str, *, cache: Path, limits: Limits, gentle: bool = False, memory: int | None = None
+    ) -> Restic:
+        """Ask the program for its version. Raises TargetError: TOOL_MISSING, TOOL_TOO_OLD, DEADLINE.
+
+        `memory` is how many bytes it should do with (see environment.py); with half as much again it is ended.
+        """
         ours = dict(os.environ)
         told = process.capture((program, "version"), environment(ours, cache, ()), VERSION_SECONDS)
         version = parse_version(told.stdout.decode("utf-8", "replace"))
@@ -56,7 +67,10 @@ class Restic:
         if version < OLDEST:
             message = f"this is restic {version}, and Tandem needs {OLDEST} or newer"
             raise TargetError("find", program, FailureKind.TOOL_TOO_OLD, message)
-        return cls(program=program, version=version, cache=cache, limits=limits, ours=ours, gentle=gentle)
+        limits = limits if memory is None else replace(limits, memory=memory * 3 // 2)
+        return cls(
+            program=program, version=version, cache=cache, limits=limits, ours=ours, gentle=gentle, memory=memory
+        )
 
     @property
     def tool(self) -> str:
@@ -160,6 +174,27 @@ class Restic:
         call = self._call(argv.unlock(), of)
         call.done(call.run(Listening(), stop))
 
+    def locks(self, of: Access, *, stop: Stop) -> tuple[Lock, ...]:
+        """The repository's locks, oldest first, those that cannot be read at the end. Takes none itself."""
+        found = [self._lock(of, name, stop) for name in self._lock_names(of, stop)]
+        there = [lock for lock in found if lock is not None]
+        return tuple(sorted(there, key=lambda lock: (lock.time is None, lock.time or EPOCH, lock.id)))
+
+    def _lock_names(self, of: Access, stop: Stop) -> list[str]:
+        return b"".join(self._call(argv.list_locks(), of).pieces(stop)).decode("ascii", "replace").split()
+
+    def _lock(self, of: Access, name: str, stop: Stop) -> Lock | None:
+        """What a lock says; None when it is gone by now. Its owner takes it away at any time, or refreshes it."""
+        listening = Listening(patience=Patience(tries=TRIES_TO_READ_A_LOCK))
+        try:
+            return parse_lock(name, b"".join(self._call(argv.cat_lock(name), of).pieces(stop, listening)))
+        except (TargetError, ValueError) as error:
+            if isinstance(error, TargetError) and error.kind is FailureKind.CANCELLED:
+                raise
+            if name not in self._lock_names(of, stop):
+                return None
+            return Lock(id=name, time=None, exclusive=True, host="", user="", pid=0)
+
     def _call(
         self, arguments: tuple[str, ...], to: Access, source: Access | None = None, *, directory: Path | None = None
     ) -> Call:
@@ -168,7 +203,7 @@ class Restic:
             command=Command(arguments[0]),
             request=ProcessRequest(
                 argv=(self.program, *argv.options(access.address for access in accesses), *arguments),
-                environment=environment(self.ours, self.cache, accesses),
+                environment=environment(self.ours, self.cache, accesses, memory=self.memory),
                 secrets=secrets(to, source),
                 directory=directory,
                 gentle=self.gentle,

@@ -22,9 +22,13 @@ KEPT: Final = (
 STATUS_LINES_A_SECOND: Final = 2
 
 
-def environment(ours: Mapping[str, str], cache: Path, accesses: tuple[Access, ...]) -> Mapping[str, str | Secret]:
+def environment(
+    ours: Mapping[str, str], cache: Path, accesses: tuple[Access, ...], *, memory: int | None = None
+) -> Mapping[str, str | Secret]:
     """What restic is to see. `accesses` are the repository and, for `copy` and `init`, the one that it comes from.
 
+    `memory` is how many bytes it should do with: Go collects its garbage the harder the nearer it comes, and goes
+    beyond where it cannot do otherwise (https://pkg.go.dev/runtime, GOMEMLIMIT; built with Go 1.19 or newer).
     Raises ValueError when two addresses want one variable to be different.
     """
     folders = [str(folder) for access in accesses for folder in access.address.path_first]
@@ -37,6 +41,7 @@ def environment(ours: Mapping[str, str], cache: Path, accesses: tuple[Access, ..
         "RESTIC_PROGRESS_FPS": str(STATUS_LINES_A_SECOND),
         "LANG": "C",
         "TZ": "UTC",  # `--time` is read in the local zone
+        **({} if memory is None else {"GOMEMLIMIT": f"{memory}B"}),
         **wanted,
     }
 

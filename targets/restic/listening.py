@@ -24,12 +24,12 @@ def unwatched(_: Progress) -> None:
 class Listening:
     """The two listeners of one call. Both run in the thread that supervises it."""
 
-    def __init__(self, watch: Watch = unwatched) -> None:
+    def __init__(self, watch: Watch = unwatched, patience: Patience | None = None) -> None:
         self.summary: BackupSummary | CheckSummary | None = None
         self.errors: list[ItemError] = []  # with single files
         self.said: list[str] = []  # about the call as a whole, on standard error
         self._watch = watch
-        self._patience = Patience()
+        self._patience = patience or Patience()
         self._last: Event | str | None = None
 
     def hear(self, line: bytes) -> Heard:

@@ -14,6 +14,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from jobs.lock import Lock
 from jobs.snapshot import Snapshot
 
 Fields = Mapping[str, object]
@@ -90,6 +91,18 @@ def parse_snapshots(output: bytes) -> tuple[Snapshot, ...]:
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a list of snapshots: {error!r}") from error
     return tuple(sorted(found, key=lambda snapshot: (snapshot.time, snapshot.id)))
+
+
+def parse_lock(name: str, output: bytes) -> Lock:
+    """What `cat lock` printed. Raises ValueError when it is no lock."""
+    try:
+        fields = json.loads(output)
+        pid = int(fields["pid"])
+        host, user = (_text(fields, key) for key in ("hostname", "username"))
+        time = _moment(str(fields["time"]))
+        return Lock(id=name, time=time, exclusive=fields["exclusive"] is True, host=host, user=user, pid=pid)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a lock: {error!r}") from error
 
 
 def _snapshot(fields: Mapping[str, object]) -> Snapshot:

@@ -32,8 +32,10 @@ TRIES_WHEN_REFUSED: Final = 2
 class Patience:
     """Counts the retries of one restic call."""
 
-    def __init__(self) -> None:
-        self._at_start = self._refused = 0
+    def __init__(self, *, tries: int | None = None) -> None:
+        """`tries`: of whatever kind, no more than so many; for what may just be gone."""
+        self._at_start = self._refused = self._seen = 0
+        self._tries = tries
 
     def is_over(self, line: str) -> bool:
         """Take in a line of standard error; whether to wait no longer."""
@@ -42,4 +44,7 @@ class Patience:
             return False
         self._at_start += retry["kind"] == "config"
         self._refused += complaint(line).kind in REFUSALS
+        self._seen += 1
+        if self._tries is not None and self._seen >= self._tries:
+            return True
         return self._at_start >= TRIES_TO_BEGIN or self._refused >= TRIES_WHEN_REFUSED

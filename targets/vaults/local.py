@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
+from targets.host import free_space
 from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile
 from targets.secret import Secret
 from targets.vaults.layout import CONFIG, PIECE, path_of, plain_name, ref_at
@@ -132,6 +134,18 @@ class LocalStore:
                 path.unlink()
             except FileNotFoundError:
                 require_parent(self._vault)
+
+    def free(self) -> int | None:
+        """See targets.ports.Store."""
+        require_parent(self._vault)
+        with self._told("look at", self._root):
+            return free_space(self._root)
+
+    def clock(self, fresh: FileRef) -> datetime | None:
+        """See targets.ports.Store. A folder may be another machine's (NFS): what counts is the file system's clock."""
+        path = self._path(fresh)
+        with self._told("look at", path):
+            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
     def close(self) -> None:
         """See targets.ports.Store."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
@@ -67,6 +68,14 @@ class MemoryStore:
     def delete(self, ref: FileRef) -> None:
         """See targets.ports.Store."""
         self._content.pop(ref, None)
+
+    def free(self) -> int | None:
+        """See targets.ports.Store."""
+        return None
+
+    def clock(self, fresh: FileRef) -> datetime | None:  # noqa: ARG002 (the port's signature)
+        """See targets.ports.Store."""
+        return None
 
     def close(self) -> None:
         """See targets.ports.Store."""

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Final
@@ -156,6 +158,19 @@ class RestStore:
         """See targets.ports.Store."""
         with self._answer("delete", "DELETE", _place_of(ref), missing_is_fine=True):
             pass
+
+    def free(self) -> int | None:
+        """See targets.ports.Store. The protocol knows no such thing."""
+        return None
+
+    def clock(self, fresh: FileRef) -> datetime | None:
+        """See targets.ports.Store: the Date of an answer (RFC 9110, 6.6.1)."""
+        with self._answer("look at", "HEAD", _place_of(fresh)) as answer:
+            told = answer.headers.get("Date", "")
+        try:
+            return parsedate_to_datetime(told)
+        except ValueError:
+            return None
 
     def close(self) -> None:
         """See targets.ports.Store."""

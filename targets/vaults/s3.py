@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -155,6 +156,16 @@ class S3Store:
         key = self._key(ref)
         with self._told("delete", key):
             self._client.delete_object(Bucket=self._vault.bucket, Key=key)
+
+    def free(self) -> int | None:
+        """See targets.ports.Store. S3 knows no such thing."""
+        return None
+
+    def clock(self, fresh: FileRef) -> datetime | None:
+        """See targets.ports.Store."""
+        key = self._key(fresh)
+        with self._told("look at", key):
+            return self._client.head_object(Bucket=self._vault.bucket, Key=key)["LastModified"]
 
     def close(self) -> None:
         """See targets.ports.Store."""

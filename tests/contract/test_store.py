@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -281,3 +282,17 @@ def test_the_suite_is_run_against_restics_own_rest_server_too() -> None:
     if restic_rest_server() is None:
         pytest.skip("restic's own REST server is not here (set RESTIC_REST_SERVER to its path)")
     assert OFFICIAL in PLACES
+
+
+def test_the_room_is_told_or_not_known(store: Store) -> None:
+    before = store.free()
+    put(store, b"something")
+    assert before is None or before > 0
+    assert (store.free() is None) == (before is None)
+
+
+def test_the_vaults_own_clock_is_told_or_not_known(store: Store) -> None:
+    """All servers of these tests run here, so that their clocks are ours."""
+    ours = datetime.now(UTC)
+    told = store.clock(put(store, b"written just now"))
+    assert told is None or abs(told - ours) < timedelta(seconds=60)

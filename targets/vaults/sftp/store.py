@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from jobs.failure import FailureKind
@@ -93,6 +94,21 @@ class SftpStore:
                 client.remove(path)
             except FileNotFoundError:
                 self._require_parent(client)
+
+    def free(self) -> int | None:
+        """See targets.ports.Store."""
+        with self._client() as client, self._told("look at", self._path):
+            self._require_parent(client)
+            parent = posixpath.dirname(self._path.rstrip("/")) or "."
+            there = free_space(client, self._path)  # the vault's folder may be a disk of its own, or not yet be there
+            return free_space(client, parent) if there is None else there
+
+    def clock(self, fresh: FileRef) -> datetime | None:
+        """See targets.ports.Store."""
+        path = self._place(fresh)
+        with self._client() as client, self._told("look at", path):
+            written = client.stat(path).st_mtime
+            return None if written is None else datetime.fromtimestamp(written, UTC)
 
     def close(self) -> None:
         """See targets.ports.Store."""

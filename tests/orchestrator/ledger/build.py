@@ -1,4 +1,4 @@
-"""Ready-made runs, points and outcomes for the ledger's tests, and hypothesis's ways to any of them."""
+"""Ready-made values of every kind for the ledger's tests, and hypothesis's ways to any of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from jobs.alarm import Alarm
+from jobs.event import Event, Severity, Topic
 from jobs.failure import Failure, FailureKind
 from jobs.history import (
     BackupResult,
@@ -25,7 +27,10 @@ from jobs.history import (
     RunState,
     Usage,
 )
+from jobs.notice import Notice, NoticeState
 from jobs.policy import PolicyName, SiteName, TenantName, VaultName
+from jobs.schedule import Schedule
+from jobs.slot import Line, Slot, SlotState, Why, WhyKind, slot_id
 from orchestrator.clock import run_id
 
 NOW: Final = datetime(2026, 11, 21, 20, 30, 0, 123456, tzinfo=UTC)
@@ -89,6 +94,101 @@ def repository(tenant: str = "north", vault: str = "one", config: str = "c0") ->
     )
 
 
+RAN: Final = Why(kind=WhyKind.RAN, text="as its run ended")
+NEWER: Final = Why(kind=WhyKind.NEWER, text="a newer one stands for it", other="files/backup/one/U2")
+
+
+def line(policy: str = "files", **changes: Any) -> Line:
+    """A policy's line of daily backups."""
+    first = Line(
+        policy=PolicyName(policy),
+        tenant=TenantName("north"),
+        job=Job.BACKUP,
+        site=SiteName("primary"),
+        vault=VaultName("one"),
+        schedule=Schedule("daily at 01:30"),
+        zone="Europe/Paris",
+        settings_hash="5e77",
+        since=NOW,
+        cursor=NOW,
+    )
+    return replace(first, **changes)
+
+
+def slot(number: int = 1, **changes: Any) -> Slot:
+    """The slot with that number of line 1, due that many hours after NOW and known a second later."""
+    nominal = changes.pop("nominal", NOW + timedelta(hours=number))
+    first = Slot(
+        id="",
+        line=1,
+        policy=PolicyName("files"),
+        tenant=TenantName("north"),
+        job=Job.BACKUP,
+        site=SiteName("primary"),
+        vault=VaultName("one"),
+        settings_hash="5e77",
+        key=f"U{number}",
+        nominal=nominal,
+        due=nominal,
+        until=nominal + timedelta(hours=1),
+        known_at=nominal + timedelta(seconds=1),
+    )
+    made = replace(first, **changes)
+    return replace(made, id=made.id or slot_id(made.policy, made.job, made.vault, made.key))
+
+
+def closed(number: int = 1, **changes: Any) -> Slot:
+    """The same, already at its end."""
+    made = slot(number, **{"state": SlotState.COALESCED, "why": NEWER, **changes})
+    return replace(made, closed_at=made.closed_at or made.known_at)
+
+
+def happening(number: int = 1, **changes: Any) -> Event:
+    """The event with that number in its text."""
+    first = Event(
+        at=NOW + timedelta(seconds=number),
+        topic=Topic.FAILED,
+        severity=Severity.CRITICAL,
+        tenant=TenantName("north"),
+        policy=PolicyName("files"),
+        subject="backup files at primary",
+        text=f"event {number}",
+        key="files/backup/one",
+    )
+    return replace(first, **changes)
+
+
+def message(number: int = 1, **changes: Any) -> Notice:
+    """The notice with that number in its subject, to be delivered at once."""
+    first = Notice(
+        channel="mail",
+        made_at=NOW + timedelta(seconds=number),
+        key="files/backup/one",
+        through=number,
+        severity=Severity.CRITICAL,
+        tenant=TenantName("north"),
+        subject=f"notice {number}",
+        body="A line,\nand another.",
+        next_at=NOW + timedelta(seconds=number),
+    )
+    return replace(first, **changes)
+
+
+def alarm(key: str = "retention-dead/files", **changes: Any) -> Alarm:
+    """An alarm that was raised at NOW."""
+    first = Alarm(
+        key=key,
+        topic=Topic.RETENTION_DEAD,
+        severity=Severity.CRITICAL,
+        tenant=TenantName("north"),
+        policy=PolicyName("files"),
+        subject="retention files at primary",
+        text="backups go well, and nothing is ever removed",
+        raised_at=NOW,
+    )
+    return replace(first, **changes)
+
+
 # --- anything at all --------------------------------------------------------------------------------------------------
 
 texts = st.text(
@@ -126,6 +226,92 @@ results = st.one_of([_result(kind) for kind in RESULTS])
 failures = st.builds(Failure, kind=st.sampled_from(FailureKind), message=texts)
 usages = st.builds(Usage, seconds=seconds, cpu_seconds=seconds, peak_memory=counts)
 owners = st.builds(Owner, host=texts, boot=texts, pid=st.integers(1, 2**31), started=texts)
+whys = st.builds(Why, kind=st.sampled_from(WhyKind), text=texts, other=names)
+_maybe = st.none() | moments
+_spans = st.timedeltas(timedelta(0), timedelta(days=400))
+slots = st.builds(
+    Slot,
+    id=names,
+    line=st.integers(1, 2**53),
+    policy=names,
+    tenant=names,
+    job=st.sampled_from(Job),
+    site=names,
+    vault=names,
+    source_vault=st.none() | names,
+    settings_hash=names,
+    key=names,
+    nominal=moments,
+    due=moments,
+    until=_maybe,
+    after=st.none() | st.sampled_from(Job),
+    known_at=moments,
+    state=st.sampled_from(SlotState),
+    why=st.none() | whys,
+    run=st.none() | names,
+    attempts=st.integers(0, 99),
+    retry_at=_maybe,
+    closed_at=_maybe,
+)
+lines = st.builds(
+    Line,
+    id=st.integers(1, 2**53),
+    policy=names,
+    tenant=names,
+    job=st.sampled_from(Job),
+    site=names,
+    vault=names,
+    source_vault=st.none() | names,
+    schedule=st.sampled_from(["every 4h", "daily at 01:30", "after backup"]).map(Schedule),
+    after=st.none() | st.sampled_from(Job),
+    zone=st.sampled_from(["UTC", "Europe/Paris", "Africa/Douala"]),
+    splay=_spans,
+    catch_up=st.none() | _spans,
+    settings_hash=names,
+    since=moments,
+    cursor=moments,
+    until=_maybe,
+)
+happenings = st.builds(
+    Event,
+    id=counts,
+    at=moments,
+    topic=st.sampled_from(Topic),
+    severity=st.sampled_from(Severity),
+    tenant=st.none() | names,
+    policy=st.none() | names,
+    subject=texts,
+    text=texts,
+    key=texts,
+)
+messages = st.builds(
+    Notice,
+    id=counts,
+    channel=names,
+    made_at=moments,
+    key=texts,
+    through=counts,
+    severity=st.sampled_from(Severity),
+    tenant=st.none() | names,
+    subject=texts,
+    body=texts,
+    state=st.sampled_from(NoticeState),
+    attempts=st.integers(0, 99),
+    next_at=moments,
+    delivered_at=_maybe,
+    error=texts,
+)
+alarms = st.builds(
+    Alarm,
+    key=texts,
+    topic=st.sampled_from(Topic),
+    severity=st.sampled_from(Severity),
+    tenant=st.none() | names,
+    policy=st.none() | names,
+    subject=texts,
+    text=texts,
+    raised_at=moments,
+)
 outcomes = st.builds(
     Outcome,
     state=st.sampled_from([state for state in RunState if state not in {RunState.RUNNING, RunState.SKIPPED}]),

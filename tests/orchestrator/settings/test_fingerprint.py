@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,15 +13,20 @@ from hypothesis import strategies as st
 from jobs.policy import (
     Command,
     Objectives,
+    Own,
     Paths,
     Policy,
     PolicyName,
     Retention,
     SiteName,
+    Source,
     Sqlite,
     TenantName,
+    Timetable,
     VaultName,
 )
+from jobs.schedule import Schedule
+from jobs.window import Window
 from orchestrator.settings import effective_policy_json, policy_told
 from orchestrator.settings.fingerprint import fingerprint
 
@@ -37,14 +43,35 @@ SOURCES = (
     )
     | st.builds(Sqlite, path=PATHS)
     | st.builds(Command, command=st.lists(NAMES, min_size=1, max_size=3).map(tuple), filename=st.just("dump.sql"))
+    | st.just(Own())
 )
 RETENTIONS = st.none() | st.builds(Retention, last=st.integers(1, 99), daily=COUNTS, yearly=COUNTS, minimum=st.just(2))
 OBJECTIVES = st.builds(Objectives, rpo=AGES, rto=AGES, replica_lag=AGES, check_age=AGES, restore_test_age=AGES)
 
 
-@given(source=SOURCES, retention=RETENTIONS, objectives=OBJECTIVES, copied=st.booleans(), read=st.just("1/4"))
+SCHEDULES = st.none() | st.sampled_from(
+    ["daily at 01:30", "weekly on sun at 03:00", "monthly on 1 at 04:00", "every 4h", "cron 30 1 * * mon-fri"]
+).map(Schedule)
+FOLLOWING = SCHEDULES | st.just(Schedule("after backup"))
+TIMETABLES = st.builds(
+    Timetable, backup=SCHEDULES, replicate=FOLLOWING, check=FOLLOWING, restore_test=FOLLOWING, retention=FOLLOWING
+)
+WHEN = st.fixed_dictionaries(
+    {
+        "timetable": TIMETABLES,
+        "zone": st.sampled_from(["UTC", "Africa/Douala"]),
+        "window": st.none() | st.sampled_from(["20:00-06:00", "7:00-19:00"]).map(Window),
+        "splay": st.integers(0, 10**5).map(lambda seconds: timedelta(seconds=seconds)),
+        "catch_up": AGES,
+    }
+)
+
+
+@given(
+    source=SOURCES, retention=RETENTIONS, objectives=OBJECTIVES, copied=st.booleans(), read=st.just("1/4"), when=WHEN
+)
 def test_a_policy_is_read_back_as_it_was(
-    source: Paths | Sqlite | Command, retention: Retention | None, objectives: Objectives, copied: bool, read: str
+    source: Source, retention: Retention | None, objectives: Objectives, copied: bool, read: str, when: dict[str, Any]
 ) -> None:
     policy = Policy(
         name=PolicyName("files"),
@@ -57,12 +84,55 @@ def test_a_policy_is_read_back_as_it_was(
         retention=retention,
         objectives=objectives,
         read_data=read,
+        **when,
     )
     assert policy_told(effective_policy_json(policy)) == replace(policy, settings_hash=fingerprint(policy))
 
 
+def test_what_an_earlier_version_wrote_is_read_and_would_be_written_so_again() -> None:
+    """Its policies had no schedule: neither their text nor its hash may change because others can have one now."""
+    text = (
+        '{"kind":"policy","name":"files","objectives":{"kind":"objectives","rpo":14400},"read_data":"100%",'
+        '"site":"one","source":{"kind":"sqlite","path":"/a.db"},"tenant":"a","vault":"first"}'
+    )
+    policy = policy_told(text)
+    assert (policy.timetable, policy.zone, policy.window) == (Timetable(), "UTC", None)
+    assert (policy.splay, policy.catch_up) == (timedelta(0), None)
+    assert effective_policy_json(policy) == text
+
+
+def test_times_are_told_as_the_settings_write_them() -> None:
+    when: dict[str, Any] = {"timetable": Timetable(backup=Schedule("daily at 1:30")), "window": Window("20:00 - 6:00")}
+    policy = Policy(
+        name=PolicyName("own"),
+        tenant=TenantName("a"),
+        source=Own(),
+        vault=VaultName("first"),
+        site=SiteName("one"),
+        zone="Africa/Douala",
+        splay=timedelta(minutes=10),
+        catch_up=timedelta(hours=1),
+        **when,
+    )
+    assert effective_policy_json(policy) == (
+        '{"catch_up":3600,"kind":"policy","name":"own","objectives":{"kind":"objectives"},"read_data":"100%",'
+        '"site":"one","source":{"kind":"own"},"splay":600,"tenant":"a",'
+        '"timetable":{"backup":"daily at 01:30","kind":"timetable"},"vault":"first","window":"20:00-06:00",'
+        '"zone":"Africa/Douala"}'
+    )
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"kind":"paths","paths":["/a"]}', '{"kind":"policy"}', '{"kind":"x"}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"kind":"paths","paths":["/a"]}',
+        '{"kind":"policy"}',
+        '{"kind":"x"}',
+        '{"kind":"timetable","backup":4}',
+    ],
 )
 def test_what_no_policy_ever_said_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (JSON's own error is one too)

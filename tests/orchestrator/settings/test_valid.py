@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +12,17 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
-from jobs.policy import Command, Paths, Sqlite
+from jobs.dispatch import Concurrency
+from jobs.event import Topic
+from jobs.policy import Command, Own, Paths, Sqlite, TenantName, Timetable
+from jobs.schedule import Schedule
+from jobs.window import Window
 from orchestrator.settings import (
+    Channel,
     LocalVaultSettings,
     RestVaultSettings,
     S3VaultSettings,
+    Serve,
     Settings,
     SftpVaultSettings,
     load,
@@ -67,6 +74,8 @@ def test_service_and_limits(everything: Settings, samples: Path) -> None:
     assert service.restic == f"{samples}/valid/bin/restic"
     assert everything.limits.deadline == timedelta(days=2)
     assert everything.limits.no_progress == timedelta(seconds=90)
+    assert everything.limits.concurrency == Concurrency(runs=4, per_site=3, per_vault=2, per_host=1)
+    assert (everything.limits.memory, everything.limits.gentle) == (512 << 20, True)
 
 
 def test_tenants_and_sites(everything: Settings, samples: Path) -> None:
@@ -86,6 +95,7 @@ def test_vaults(everything: Settings, samples: Path) -> None:
     local, sftp, s3, rest = everything.vaults.values()
     assert isinstance(local, LocalVaultSettings)
     assert (local.path, local.limit_upload, local.limit_download) == (folder / "var" / "primary", 20 << 20, 1 << 30)
+    assert (local.limit_between, sftp.limit_between) == (Window("07:00-19:00"), None)
     assert isinstance(sftp, SftpVaultSettings)
     assert (sftp.host, sftp.port, sftp.user, sftp.path) == ("2001:db8::1", 2222, "tandem", "repositories")
     assert sftp.identity == folder / "secrets" / "minfopra.key"
@@ -105,7 +115,7 @@ def test_vaults(everything: Settings, samples: Path) -> None:
 
 
 def test_policies(everything: Settings, samples: Path) -> None:
-    files, register, inventory = everything.policies
+    files, register, inventory, _ = everything.policies
     assert files.source == Paths(
         paths=(f"{samples}/valid/files", "/srv/more"), exclude=("*.tmp", "!keep.tmp"), one_file_system=True
     )
@@ -122,6 +132,74 @@ def test_policies(everything: Settings, samples: Path) -> None:
     assert inventory.retention is not None
     assert (inventory.retention.minimum, inventory.retention.yearly, inventory.retention.daily) == (1, 0, 3)
     assert (inventory.objectives.rpo, inventory.objectives.rto) == (timedelta(hours=4), timedelta(hours=4))
+
+
+def test_when_each_job_is_due(everything: Settings) -> None:
+    files, register, inventory, tandem = everything.policies
+    after, sunday = Schedule("after backup"), Schedule("weekly on sun at 03:00")
+    nightly = Timetable(
+        backup=Schedule("daily at 01:30"), replicate=after, check=sunday, restore_test=after, retention=after
+    )
+    assert files.timetable == replace(nightly, retention=Schedule("monthly on 1 at 04:00"))
+    assert register.timetable == replace(
+        nightly, backup=Schedule("cron 30 1 * * mon-fri"), replicate=Schedule("every 4h")
+    )
+    assert inventory.timetable == tandem.timetable == nightly
+    assert (files.zone, files.splay, files.catch_up) == ("Europe/Paris", timedelta(minutes=10), timedelta(hours=2))
+    assert (register.zone, register.splay, register.catch_up) == ("Africa/Douala", timedelta(0), None)
+    assert {policy.window for policy in everything.policies} == {Window("20:00-06:00")}
+    assert tandem.source == Own()
+
+
+def test_nothing_is_due_by_itself_unless_it_is_said(samples: Path) -> None:
+    (policy,) = load(samples / "valid" / "spellings.toml").policies[:1]
+    assert (policy.timetable, policy.window, policy.splay) == (Timetable(), None, timedelta(0))
+
+
+def test_serve(everything: Settings, samples: Path) -> None:
+    assert everything.serve == Serve(
+        listen=("::1", 9377),
+        textfile=samples / "valid" / "var" / "tandem.prom",
+        dead_man=SecretCommand(command=(f"{samples}/valid/bin/show", "dead-man")),
+        dead_man_every=timedelta(minutes=10),
+        log="json",
+        shutdown_grace=timedelta(minutes=2),
+    )
+    assert load(samples / "valid" / "smallest.toml").serve == Serve()
+
+
+def test_channels(everything: Settings, samples: Path) -> None:
+    operators, everybody = everything.notify
+    assert operators == Channel(
+        name="operators",
+        urls=(
+            "json://127.0.0.1:8080/tandem",
+            SecretEnvironment(variable="TANDEM_NOTIFY"),
+            SecretFile(path=samples / "valid" / "secrets" / "minfopra.key"),
+        ),
+        on=frozenset({Topic.FAILED, Topic.MISSED, Topic.TEST}),
+        tenants=frozenset({TenantName("minfopra"), TenantName("hospital")}),
+        repeat=timedelta(hours=12),
+        digest=Schedule("daily at 07:30"),
+    )
+    assert (everybody.tenants, everybody.repeat, everybody.digest) == (None, timedelta(days=1), None)
+    assert everybody.on > {Topic.FAILED, Topic.DAMAGE_FOUND, Topic.DELIVERY_FAILED}
+    assert not everybody.on & {Topic.SUCCEEDED, Topic.COALESCED, Topic.TEST}
+
+
+@pytest.mark.parametrize(
+    ("listen", "wanted"),
+    [
+        ("127.0.0.1:9377", ("127.0.0.1", 9377)),
+        ("localhost:0", ("localhost", 0)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),  # noqa: S104 (nobody listens)
+        ("[2001:db8::1]:65535", ("2001:db8::1", 65535)),
+    ],
+)
+def test_where_serve_may_listen(listen: str, wanted: tuple[str, int], tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'service.name = "A"\nserve.listen = "{listen}"\n', encoding="utf-8")
+    assert load(path).serve.listen == wanted
 
 
 def test_the_ledger_stands_below_the_settings(samples: Path) -> None:
@@ -176,6 +254,6 @@ def test_built_in_paths_are_relative_to_the_top_file(tmp_path: Path) -> None:
 
 
 def test_tables_do_not_change(samples: Path) -> None:
-    _, table = examine(samples / "valid" / "everything.toml", check_secrets=False)
+    seen = examine(samples / "valid" / "everything.toml", check_secrets=False)
     with pytest.raises(ValidationError, match="frozen"):
-        table.service.name = "Another"
+        seen.table.service.name = "Another"

@@ -1,0 +1,254 @@
+"""Rows of what runs unattended: lines, slots, events, notices, alarms, the lease. The rules are codec.py's.
+
+What an alarm is brings half of jobs/ along, and most commands never see one: it is imported where there is one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobs.event import Event, Severity, Topic
+from jobs.history import Job, Lease
+from jobs.notice import Notice, NoticeState
+from jobs.schedule import Schedule
+from jobs.slot import Line, Slot, SlotState, Why, WhyKind
+from orchestrator.ledger.codec import (
+    Row,
+    escape,
+    micros,
+    micros_or_none,
+    moment,
+    moment_or_none,
+    owner_of,
+    reading,
+    span,
+    span_micros,
+    unescape,
+)
+
+if TYPE_CHECKING:
+    from jobs.alarm import Alarm
+
+
+def line_row(line: Line) -> dict[str, Any]:
+    """A line's columns, but for its number, which the database gives."""
+    return {
+        "policy": line.policy,
+        "tenant": line.tenant,
+        "job": line.job.value,
+        "site": line.site,
+        "vault": line.vault,
+        "source_vault": line.source_vault,
+        "schedule": line.schedule.text,
+        "after_job": None if line.after is None else line.after.value,
+        "zone": line.zone,
+        "splay": span_micros(line.splay),
+        "catch_up": None if line.catch_up is None else span_micros(line.catch_up),
+        "settings_hash": line.settings_hash,
+        "since": micros(line.since),
+        "cursor": micros(line.cursor),
+        "until": micros_or_none(line.until),
+    }
+
+
+def line_of(row: Row) -> Line:
+    """The line that `line_row` was given, with its number. Raises UnreadableRowError."""
+    with reading(f"line {row['id']}"):
+        return Line(
+            id=row["id"],
+            policy=row["policy"],
+            tenant=row["tenant"],
+            job=Job(row["job"]),
+            site=row["site"],
+            vault=row["vault"],
+            source_vault=row["source_vault"],
+            schedule=Schedule(row["schedule"]),
+            after=None if row["after_job"] is None else Job(row["after_job"]),
+            zone=row["zone"],
+            splay=span(row["splay"]),
+            catch_up=None if row["catch_up"] is None else span(row["catch_up"]),
+            settings_hash=row["settings_hash"],
+            since=moment(row["since"]),
+            cursor=moment(row["cursor"]),
+            until=moment_or_none(row["until"]),
+        )
+
+
+def why_row(why: Why | None) -> dict[str, Any]:
+    """The columns of a slot that say why."""
+    if why is None:
+        return {"why_kind": None, "why_text": None, "why_other": None}
+    return {"why_kind": why.kind.value, "why_text": escape(why.text), "why_other": why.other}
+
+
+def _why_of(row: Row) -> Why | None:
+    if row["why_kind"] is None:
+        return None
+    return Why(kind=WhyKind(row["why_kind"]), text=unescape(row["why_text"]), other=row["why_other"])
+
+
+def slot_row(slot: Slot) -> dict[str, Any]:
+    """A slot's columns."""
+    return {
+        "id": slot.id,
+        "line": slot.line,
+        "policy": slot.policy,
+        "tenant": slot.tenant,
+        "job": slot.job.value,
+        "site": slot.site,
+        "vault": slot.vault,
+        "source_vault": slot.source_vault,
+        "settings_hash": slot.settings_hash,
+        "key": slot.key,
+        "nominal": micros(slot.nominal),
+        "due": micros(slot.due),
+        "until": micros_or_none(slot.until),
+        "after_job": None if slot.after is None else slot.after.value,
+        "known_at": micros(slot.known_at),
+        "state": slot.state.value,
+        **why_row(slot.why),
+        "run": slot.run,
+        "attempts": slot.attempts,
+        "retry_at": micros_or_none(slot.retry_at),
+        "closed_at": micros_or_none(slot.closed_at),
+    }
+
+
+def slot_of(row: Row) -> Slot:
+    """The slot that `slot_row` was given. Raises UnreadableRowError."""
+    with reading(f"slot {row['id']}"):
+        return Slot(
+            id=row["id"],
+            line=row["line"],
+            policy=row["policy"],
+            tenant=row["tenant"],
+            job=Job(row["job"]),
+            site=row["site"],
+            vault=row["vault"],
+            source_vault=row["source_vault"],
+            settings_hash=row["settings_hash"],
+            key=row["key"],
+            nominal=moment(row["nominal"]),
+            due=moment(row["due"]),
+            until=moment_or_none(row["until"]),
+            after=None if row["after_job"] is None else Job(row["after_job"]),
+            known_at=moment(row["known_at"]),
+            state=SlotState(row["state"]),
+            why=_why_of(row),
+            run=row["run"],
+            attempts=row["attempts"],
+            retry_at=moment_or_none(row["retry_at"]),
+            closed_at=moment_or_none(row["closed_at"]),
+        )
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """An event's columns, but for its number, which the database gives."""
+    return {
+        "at": micros(event.at),
+        "topic": event.topic.value,
+        "severity": event.severity.value,
+        "tenant": event.tenant,
+        "policy": event.policy,
+        "subject": escape(event.subject),
+        "text": escape(event.text),
+        "key": escape(event.key),
+    }
+
+
+def event_of(row: Row) -> Event:
+    """The event that `event_row` was given, with its number. Raises UnreadableRowError."""
+    with reading(f"event {row['id']}"):
+        return Event(
+            id=row["id"],
+            at=moment(row["at"]),
+            topic=Topic(row["topic"]),
+            severity=Severity(row["severity"]),
+            tenant=row["tenant"],
+            policy=row["policy"],
+            subject=unescape(row["subject"]),
+            text=unescape(row["text"]),
+            key=unescape(row["key"]),
+        )
+
+
+def notice_row(notice: Notice) -> dict[str, Any]:
+    """A notice's columns, but for its number, which the database gives."""
+    return {
+        "channel": notice.channel,
+        "made_at": micros(notice.made_at),
+        "key": escape(notice.key),
+        "through": notice.through,
+        "severity": notice.severity.value,
+        "tenant": notice.tenant,
+        "subject": escape(notice.subject),
+        "body": escape(notice.body),
+        "state": notice.state.value,
+        "attempts": notice.attempts,
+        "next_at": micros(notice.next_at),
+        "delivered_at": micros_or_none(notice.delivered_at),
+        "error": escape(notice.error),
+    }
+
+
+def notice_of(row: Row) -> Notice:
+    """The notice that `notice_row` was given, with its number. Raises UnreadableRowError."""
+    with reading(f"notice {row['id']}"):
+        return Notice(
+            id=row["id"],
+            channel=row["channel"],
+            made_at=moment(row["made_at"]),
+            key=unescape(row["key"]),
+            through=row["through"],
+            severity=Severity(row["severity"]),
+            tenant=row["tenant"],
+            subject=unescape(row["subject"]),
+            body=unescape(row["body"]),
+            state=NoticeState(row["state"]),
+            attempts=row["attempts"],
+            next_at=moment(row["next_at"]),
+            delivered_at=moment_or_none(row["delivered_at"]),
+            error=unescape(row["error"]),
+        )
+
+
+def alarm_row(alarm: Alarm) -> dict[str, Any]:
+    """An alarm's columns while it stands."""
+    return {
+        "key": escape(alarm.key),
+        "topic": alarm.topic.value,
+        "severity": alarm.severity.value,
+        "tenant": alarm.tenant,
+        "policy": alarm.policy,
+        "subject": escape(alarm.subject),
+        "text": escape(alarm.text),
+        "raised_at": micros(alarm.raised_at),
+    }
+
+
+def alarm_of(row: Row) -> Alarm:
+    """The alarm that `alarm_row` was given. Raises UnreadableRowError."""
+    from jobs.alarm import Alarm
+
+    with reading(f"alarm {row['id']}"):
+        return Alarm(
+            key=unescape(row["key"]),
+            topic=Topic(row["topic"]),
+            severity=Severity(row["severity"]),
+            tenant=row["tenant"],
+            policy=row["policy"],
+            subject=unescape(row["subject"]),
+            text=unescape(row["text"]),
+            raised_at=moment(row["raised_at"]),
+        )
+
+
+def lease_of(row: Row) -> Lease:
+    """The lease of a row that has an owner."""
+    return Lease(
+        owner=owner_of(row),
+        term=row["term"],
+        beat=row["beat"],
+        taken_at=moment(row["taken_at"]),
+        beaten_at=moment(row["beaten_at"]),
+    )

@@ -1,0 +1,63 @@
+"""Whether the scheduler does its work, for whoever asks: red until it has ticked, and again when it stops to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from jobs.quantity import duration
+
+STUCK: Final = 60.0  # seconds without a tick
+
+Report = tuple[bool, tuple[str, ...]]  # whether all is well, and every reason why not
+
+
+class Health:
+    """What is wrong right now. Safe to share between threads; the monotonic clock is the caller's."""
+
+    def __init__(self, stuck_after: float = STUCK) -> None:
+        self._lock = threading.Lock()
+        self._stuck_after = stuck_after
+        self._ticked_at: float | None = None
+        self._troubles: dict[str, str] = {}
+
+    def ticked(self, monotonic: float) -> None:
+        """The scheduler has gone once around."""
+        with self._lock:
+            self._ticked_at = monotonic
+
+    def trouble(self, key: str, text: str | None) -> bool:
+        """Something does not work ("ledger", "the ledger cannot be written: …"); None: it works again.
+
+        Gives whether that is news.
+        """
+        line = None if text is None else " ".join(text.split())
+        with self._lock:
+            news = self._troubles.get(key) != line
+            if line is None:
+                self._troubles.pop(key, None)
+            else:
+                self._troubles[key] = line
+        return news
+
+    def tick_age(self, monotonic: float) -> float | None:
+        """Seconds since the last tick; None before the first."""
+        with self._lock:
+            return None if self._ticked_at is None else max(0.0, monotonic - self._ticked_at)
+
+    def report(self, monotonic: float) -> Report:
+        """Whether all is well, and the reasons why not, one sentence each."""
+        age = self.tick_age(monotonic)
+        with self._lock:
+            troubles = [f"{key}: {text}" for key, text in sorted(self._troubles.items())]
+        if age is None:
+            troubles.insert(0, "scheduler: it has not begun")
+        elif age > self._stuck_after:
+            troubles.insert(0, f"scheduler: stuck, its last tick was {duration(timedelta(seconds=age))} ago")
+        return not troubles, tuple(troubles)
+
+    def well(self, monotonic: Callable[[], float]) -> Callable[[], bool]:
+        """A question for others to ask later: whether all is well."""
+        return lambda: self.report(monotonic())[0]
