@@ -16,7 +16,7 @@ from typing import Final
 
 from jobs.history import Job
 from jobs.policy import Policy, SiteName, Timetable, VaultName
-from jobs.schedule import Occurrence, Schedule, next_after, splay
+from jobs.schedule import Schedule, next_after, splay
 from jobs.slot import Line, Slot, slot_id
 
 _Place = tuple[SiteName, VaultName]
@@ -60,11 +60,24 @@ class Changes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Births:
-    """What a line made due: its slots in order, and its cursor from now on. `more`: the limit cut it short."""
+    """What a line made due: its slots in order, its cursor from now on, and when it is due next (None: never again).
+
+    `more`: the limit cut it short, and there is more to be born now.
+    """
 
     slots: tuple[Slot, ...]
     cursor: datetime
+    next_due: datetime | None
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """An occurrence, and when it is due."""
+
+    at: datetime
+    key: str
+    due: datetime
 
 
 def lines_of(policy: Policy, since: datetime) -> tuple[Line, ...]:
@@ -123,7 +136,7 @@ def changes(in_force: Iterable[Line], policies: Iterable[Policy], now: datetime)
         if new is not None and _is_same(line, new):
             kept.add(line.key)
             continue
-        owed = _births(line, now, lambda occurrence, _due: occurrence.at <= now, limit=None)
+        owed = _births(line, now, lambda coming: coming.at <= now, limit=None)
         slots += owed.slots
         if owed.cursor != line.cursor:
             cursors[line.id] = owed.cursor
@@ -145,55 +158,43 @@ def _past_its_name(new: Line, old: Line, since: datetime) -> datetime:
 
     Half past two of another zone, an hour later, would be the same slot again.
     """
-    last = _next(old.schedule, old.zone, old.cursor - _LEAST)
+    last = next_after(old.schedule, old.zone, old.cursor - _LEAST)
     if last is None or last.at != old.cursor:
         return since
-    first = _next(new.schedule, new.zone, since)
+    first = next_after(new.schedule, new.zone, since)
     while first is not None and first.key[0] == last.key[0] and first.key <= last.key:
         since = first.at
-        first = _next(new.schedule, new.zone, since)
+        first = next_after(new.schedule, new.zone, since)
     return since
 
 
 def births(line: Line, now: datetime, *, limit: int = 5000) -> Births:
     """The slots that have become due since the line's cursor, at most so many. A clock that was set back: none."""
-    return _births(line, now, lambda _occurrence, due: due <= now, limit=limit)
+    return _births(line, now, lambda coming: coming.due <= now, limit=limit)
 
 
-def _births(
-    line: Line, now: datetime, is_to_be: Callable[[Occurrence, datetime], bool], *, limit: int | None
-) -> Births:
+def _births(line: Line, now: datetime, is_to_be: Callable[[_Moment], bool], *, limit: int | None) -> Births:
     slots: list[Slot] = []
     cursor = line.cursor
-    while (coming := _coming(line, cursor)) is not None and is_to_be(*coming):
-        if len(slots) == limit:
-            return Births(slots=tuple(slots), cursor=cursor, more=True)
-        slots.append(_slot(line, *coming, now))
-        cursor = coming[0].at
-    return Births(slots=tuple(slots), cursor=cursor)
+    coming = _coming(line, cursor)
+    while coming is not None and is_to_be(coming) and len(slots) != limit:
+        slots.append(_slot(line, coming, now))
+        cursor = coming.at
+        coming = _coming(line, cursor)
+    more = coming is not None and is_to_be(coming)
+    return Births(slots=tuple(slots), cursor=cursor, next_due=None if coming is None else coming.due, more=more)
 
 
 def next_due(line: Line) -> datetime | None:
     """When the line's next slot is due; None when never again."""
     coming = _coming(line, line.cursor)
-    return None if coming is None else coming[1]
+    return None if coming is None else coming.due
 
 
-def _coming(line: Line, after: datetime) -> tuple[Occurrence, datetime] | None:
-    """The first moment later than this one, and when it is due."""
-    occurrence = _next(line.schedule, line.zone, after)
-    if occurrence is None or (line.until is not None and occurrence.at > line.until):
-        return None
-    return occurrence, _due(line, occurrence)
-
-
-def _due(line: Line, occurrence: Occurrence) -> datetime:
-    """A moment with its splay, which never reaches the next moment: slots are due in the order of their moments."""
-    if not line.splay:
-        return occurrence.at
-    following = _next(line.schedule, line.zone, occurrence.at)
-    most = line.splay if following is None else min(line.splay, following.at - occurrence.at)
-    return occurrence.at + splay(_identity(line), occurrence.key, most)
+def _coming(line: Line, after: datetime) -> _Moment | None:
+    """The line's first moment later than this one."""
+    coming = _moment(line.schedule, line.zone, _identity(line), line.splay, after)
+    return None if coming is None or (line.until is not None and coming.at > line.until) else coming
 
 
 def _identity(line: Line) -> str:
@@ -202,14 +203,29 @@ def _identity(line: Line) -> str:
     return line.policy if chained else f"{line.policy}/{line.job}"
 
 
-def _slot(line: Line, occurrence: Occurrence, due: datetime, now: datetime) -> Slot:
-    following = _next(line.schedule, line.zone, occurrence.at)
-    ends = (
-        None if following is None else _due(line, following),
-        None if line.catch_up is None else due + line.catch_up,
-    )
+@lru_cache(maxsize=_REMEMBERED)
+def _moment(schedule: Schedule, zone: str, identity: str, most: timedelta, after: datetime) -> _Moment | None:
+    """Remembered, because those chained to a line have its moments, and each is the successor of another.
+
+    The splay never reaches the next moment: slots are due in the order of their moments.
+    """
+    occurrence = next_after(schedule, zone, after)
+    if occurrence is None:
+        return None
+    following = next_after(schedule, zone, occurrence.at) if most else None
+    if following is not None:
+        most = min(most, following.at - occurrence.at)
+    return _Moment(occurrence.at, occurrence.key, occurrence.at + splay(identity, occurrence.key, most))
+
+
+def _slot(line: Line, coming: _Moment, now: datetime) -> Slot:
+    following = _moment(line.schedule, line.zone, _identity(line), line.splay, coming.at)
+    until = None if following is None else following.due
+    if line.catch_up is not None:
+        late = coming.due + line.catch_up
+        until = late if until is None else min(until, late)
     return Slot(
-        id=slot_id(line.policy, line.job, line.vault, occurrence.key),
+        id=slot_id(line.policy, line.job, line.vault, coming.key),
         line=line.id,
         policy=line.policy,
         tenant=line.tenant,
@@ -218,16 +234,10 @@ def _slot(line: Line, occurrence: Occurrence, due: datetime, now: datetime) -> S
         vault=line.vault,
         source_vault=line.source_vault,
         settings_hash=line.settings_hash,
-        key=occurrence.key,
-        nominal=occurrence.at,
-        due=due,
-        until=min((end for end in ends if end is not None), default=None),
+        key=coming.key,
+        nominal=coming.at,
+        due=coming.due,
+        until=until,
         after=line.after,
         known_at=now,
     )
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _next(schedule: Schedule, zone: str, after: datetime) -> Occurrence | None:
-    """As `next_after`: a line's neighbours ask the same, and each moment is the one before of another."""
-    return next_after(schedule, zone, after)

@@ -136,7 +136,8 @@ _REFUSALS: Final = 3
 def _retention_dead(known: Known, now: datetime) -> Iterator[Alarm]:
     """Backups green, retention dead: the line's newest due moments were all in vain, and its backups were not."""
     for line, slots in _in_force(known):
-        vain = _newest(slots, _IN_VAIN, since=known.good.get(line.key))
+        own = [slot for slot in slots if slot.why is None or slot.why.kind is not WhyKind.NEWER]
+        vain = _newest(own, _IN_VAIN, since=known.good.get(line.key))
         backup = _newest_good_backup(known, line)
         if line.job not in _SERVING or len(vain) < _DEAD_AFTER or backup is None:
             continue
@@ -223,18 +224,27 @@ _CONTROLS: Final[Mapping[ControlName, str]] = MappingProxyType(
 
 
 def _objectives(known: Known, now: datetime) -> Iterator[Alarm]:
-    """A control that fails: at once when it is missed, and when it is unproven once it had the time to be proven."""
+    """A control that is missed, at once."""
     for judged in known.assessments:
         for control in judged.controls:
-            what = _CONTROLS[control.name]
             if control.verdict is Verdict.MISSED:
-                text = f"Missed: {what}{_figures(control.measured, control.objective)}. Next: tandem status"
-                yield _of_control(judged, control.name, "objective", text, now)
-            elif control.verdict is Verdict.NOT_PROVEN:
-                had = now - known.since.get(judged.policy, datetime.min.replace(tzinfo=now.tzinfo))
-                if had > (control.objective or _UNPROVEN_AFTER):
-                    text = f"Not proven, so it counts as missed: {what}. Next: tandem status"
-                    yield _of_control(judged, control.name, "unproven", text, now)
+                figures = _figures(control.measured, control.objective)
+                text = f"Missed: {_CONTROLS[control.name]}{figures}. Next: tandem status"
+                yield _of_place(judged, f"objective/{judged.policy}/{judged.vault}/{control.name}", text, now)
+
+
+def _unproven(known: Known, now: datetime) -> Iterator[Alarm]:
+    """What was never proven is red, once it had the time to be: that of its objective, or a day. One for each place."""
+    for judged in known.assessments:
+        had = now - known.since.get(judged.policy, datetime.min.replace(tzinfo=now.tzinfo))
+        never = [
+            _CONTROLS[control.name]
+            for control in judged.controls
+            if control.verdict is Verdict.NOT_PROVEN and had > (control.objective or _UNPROVEN_AFTER)
+        ]
+        if never:
+            text = f"Not proven, so it counts as missed: {', '.join(never)}. Next: tandem status"
+            yield _of_place(judged, f"unproven/{judged.policy}/{judged.vault}", text, now)
 
 
 def _figures(measured: timedelta | None, objective: timedelta | None) -> str:
@@ -243,14 +253,14 @@ def _figures(measured: timedelta | None, objective: timedelta | None) -> str:
     return f" is {duration(measured)}, and {duration(objective)} is promised"
 
 
-def _of_control(judged: Assessment, name: ControlName, what: str, text: str, now: datetime) -> Alarm:
+def _of_place(judged: Assessment, key: str, text: str, now: datetime) -> Alarm:
     return Alarm(
-        key=f"{what}/{judged.policy}/{judged.vault}/{name}",
+        key=key,
         topic=Topic.OBJECTIVE_MISSED,
         severity=SEVERITIES[Topic.OBJECTIVE_MISSED],
         tenant=judged.tenant,
         policy=judged.policy,
-        subject=f"{name} {judged.policy} at {judged.site}",
+        subject=f"{judged.policy} at {judged.site}",
         text=text,
         raised_at=now,
     )
@@ -326,6 +336,7 @@ _RULES: Final[tuple[Callable[[Known, datetime], Iterator[Alarm]], ...]] = (
     _retention_dead,
     _starved,
     _objectives,
+    _unproven,
     _locks,
     _disks,
     _deliveries,

@@ -7,7 +7,7 @@ run that is in the way, and that no lock of a living process is ever met by surp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -74,8 +74,12 @@ class Work(Protocol):
 
 def repositories(run: Work) -> frozenset[Repository]:
     """The repositories that a run works on: a copy holds both the one it reads and the one it writes."""
-    vaults = (run.vault,) if run.source_vault is None else (run.vault, run.source_vault)
-    return frozenset((run.tenant, vault) for vault in vaults)
+    return frozenset(_held(run))
+
+
+def _held(run: Work) -> tuple[Repository, ...]:
+    one = (run.tenant, run.vault)
+    return (one,) if run.source_vault is None else (one, (run.tenant, run.source_vault))
 
 
 def clash(one: Work, other: Work) -> bool:
@@ -89,9 +93,19 @@ def clash(one: Work, other: Work) -> bool:
     return alone and not repositories(one).isdisjoint(repositories(other))
 
 
-def conflict(open_runs: Iterable[RunRecord], wanted: RunRecord) -> RunRecord | None:
-    """The longest-running of the open runs that `wanted` may not run beside, or None when it may start."""
-    in_the_way = [run for run in open_runs if run.state is RunState.RUNNING and clash(run, wanted)]
+def conflict(
+    open_runs: Iterable[RunRecord], wanted: RunRecord, *, unmade: Collection[Repository] = ()
+) -> RunRecord | None:
+    """The longest-running of the open runs that `wanted` may not run beside, or None when it may start.
+
+    A repository that is still `unmade` is one run's alone: two that both make it leave one that neither can read.
+    """
+    in_the_way = [
+        run
+        for run in open_runs
+        if run.state is RunState.RUNNING
+        and (clash(run, wanted) or not repositories(run).isdisjoint(repositories(wanted) & frozenset(unmade)))
+    ]
     return min(in_the_way, key=_age, default=None)
 
 
@@ -119,14 +133,14 @@ class Holders:
         """It holds from now on; of several in the way, the one that was added first is named."""
         if work.job is not Job.RESTORE:
             self._by_job.setdefault((work.policy, work.job), {})[id(work)] = work
-        for repository in repositories(work):
+        for repository in _held(work):
             self._by_repository.setdefault((repository, HOLDS[work.job]), {})[id(work)] = work
 
     def remove(self, work: Work) -> None:
         """It holds nothing any more. It must be the object that was added."""
         if work.job is not Job.RESTORE:
             del self._by_job[work.policy, work.job][id(work)]
-        for repository in repositories(work):
+        for repository in _held(work):
             del self._by_repository[repository, HOLDS[work.job]][id(work)]
 
     def in_the_way(self, wanted: Work) -> Work | None:
@@ -134,7 +148,7 @@ class Holders:
         same = self._by_job.get((wanted.policy, wanted.job)) if wanted.job is not Job.RESTORE else None
         if same:
             return next(iter(same.values()))
-        for repository in sorted(repositories(wanted)):
+        for repository in _held(wanted):
             for hold in AGAINST[HOLDS[wanted.job]]:
                 held = self._by_repository.get((repository, hold))
                 if held:

@@ -7,7 +7,7 @@ again: `dispatch` at every event would give the same, and a year would take days
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -58,7 +58,7 @@ def forecast(
     What was due before `now` must be among `slots` (births come first). A run without a known duration takes a minute.
     """
     world = _World(known, durations, until)
-    world.load(lines, slots, known, now)
+    yield from world.load(lines, slots, known, now)
     while world.events and world.events[0][0] <= until:
         yield from world.advance()
     yield from world.waiting()
@@ -80,26 +80,26 @@ class _World:
         self._queue: list[tuple[Rank, str]] = []  # of the ready ones, those that may have a chance
         self._parked: dict[str | Counted, list[tuple[Rank, str]]] = {}  # the others, by what has to end first
         self._lent: dict[str, Rank] = {}  # a better place in the order, from one that must not overtake
-        self._begun: dict[str, tuple[datetime, str]] = {}  # when, and what a check reads
+        self._begun: dict[str, tuple[datetime, CheckResult | None]] = {}  # when, and what a check will say
         self._look: list[tuple[int, datetime, str]] = []
 
     # --- events ------------------------------------------------------------------------------------------------
 
-    def load(self, lines: Iterable[Line], slots: Iterable[Slot], known: Situation, now: datetime) -> None:
+    def load(self, lines: Iterable[Line], slots: Iterable[Slot], known: Situation, now: datetime) -> Iterator[Planned]:
         """Begin with what there is."""
-        for slot in (*known.related.values(), *slots):
+        known_slots = {slot.id: slot for slot in (*known.related.values(), *slots)}
+        for slot in known_slots.values():
             self._facts.is_there(slot, now)
         for run in sorted(known.under_way, key=lambda run: (run.started_at, run.id)):
-            self._happens(max(now, run.started_at + self._usual(run)), _ENDS, run)
-        running = {run.slot for run in known.under_way}
-        for slot in sorted(slots, key=in_order):
-            if slot.state is SlotState.DUE:
-                self._open[slot.id] = slot
-                self._happens(now, _LOOK, slot)
-                if slot.until is not None and slot.until > now:
-                    self._happens(slot.until, _LOOK, slot)
-            elif slot.id in running:
-                self._begun[slot.id] = (now, "none")
+            ends = max(now, run.started_at + self._usual(run))
+            self._happens(ends, _ENDS, run)
+            if run.slot in known_slots:
+                yield self._planned(known_slots[run.slot], run.started_at, ends)
+        for slot in sorted((slot for slot in slots if slot.state is SlotState.DUE), key=in_order):
+            self._open[slot.id] = slot
+            self._happens(now, _LOOK, slot)
+            if slot.until is not None and slot.until > now:
+                self._happens(slot.until, _LOOK, slot)
         for line in lines:
             due = next_due(line)
             if due is not None:
@@ -134,12 +134,10 @@ class _World:
             self._open[slot.id] = slot
             self._facts.is_there(slot, now)
             self._look_at(slot.id)
-        line = replace(line, cursor=born.cursor)
-        due = next_due(line)
-        if due is not None:
-            self._happens(due, _BORN, line)
+        if born.next_due is not None:
+            self._happens(born.next_due, _BORN, replace(line, cursor=born.cursor))
         for slot in born.slots:
-            if slot.until is not None and slot.until != due:
+            if slot.until is not None and slot.until != born.next_due:
                 self._happens(slot.until, _LOOK, slot)
 
     def _ended(self, work: RunRecord | Slot, now: datetime) -> None:
@@ -161,7 +159,7 @@ class _World:
         """The run as it will have ended: well."""
         if isinstance(work, RunRecord):
             return replace(work, state=RunState.SUCCEEDED, finished_at=now)
-        began, read_data = self._begun.pop(work.id)
+        began, result = self._begun.pop(work.id)
         return RunRecord(
             id=work.id,
             job=work.job,
@@ -175,7 +173,7 @@ class _World:
             owner=_NOBODY,
             started_at=began,
             finished_at=now,
-            result=CheckResult(read_data=read_data) if work.job is Job.CHECK else None,
+            result=result,
             slot=work.id,
         )
 
@@ -195,34 +193,37 @@ class _World:
         while self._look or (self._queue and not self._turns.full):
             if self._look:
                 slot_id = heapq.heappop(self._look)[2]
-                if slot_id in self._open:
-                    yield from self._judged(slot_id, now)
+                ready = (yield from self._judged(slot_id, now)) if slot_id in self._open else None
+                if ready is not None:
+                    rank = min(ready.rank, self._lent.get(slot_id, ready.rank))
+                    heapq.heappush(self._queue, (rank, slot_id))
                 continue
             rank, slot_id = heapq.heappop(self._queue)
             if slot_id in self._ready and slot_id not in asked:
                 yield from self._asked(slot_id, rank, asked, now)
 
-    def _judged(self, slot_id: str, now: datetime) -> Iterator[Planned]:
+    def _judged(self, slot_id: str, now: datetime) -> Generator[Planned, None, Ready | None]:
+        """Ask the rules. Returns it when it is ready."""
         slot = self._open[slot_id]
         answer = rule(slot, self._facts, now)
         if isinstance(answer, Ready):
             if slot_id not in self._ready:
                 self._turns.enter(answer)
             self._ready[slot_id] = answer
-            heapq.heappush(self._queue, (min(answer.rank, self._lent.get(slot_id, answer.rank)), slot_id))
-            return
+            return answer
         if self._ready.pop(slot_id, None) is not None:
             self._turns.leave(slot)
             self._free(slot_id)
         if isinstance(answer, Wait):
             self._waits(answer)
-            return
+            return None
         why = self._whys.get(slot_id)
         if why is not None:  # what it waited for is a part of how it ends
             answer = rule(replace(slot, why=why), self._facts, now)
         if isinstance(answer, Closing):
             self._closes(slot_id, answer.state, now)
             yield Planned(slot=slot, state=answer.state, ends_at=now, why=answer.why)
+        return None
 
     def _waits(self, wait: Wait) -> None:
         self._whys[wait.slot.id] = wait.why
@@ -249,8 +250,9 @@ class _World:
                 self._look_at(slot_id)
 
     def _asked(self, slot_id: str, rank: Rank, asked: set[str], now: datetime) -> Iterator[Planned]:
-        yield from self._judged(slot_id, now)  # time has passed since: a window may have closed
-        ready = self._ready.get(slot_id)
+        ready: Ready | None = self._ready[slot_id]
+        if ready is not None and ready.policy.window is not None:  # which may have closed since
+            ready = yield from self._judged(slot_id, now)
         if ready is None:
             return
         asked.add(slot_id)
@@ -268,12 +270,15 @@ class _World:
         step = start(ready, self._turns).step
         slot = ready.slot
         del self._ready[slot.id], self._open[slot.id]
-        self._begun[slot.id] = (now, step.read_data)
+        self._begun[slot.id] = (now, CheckResult(read_data=step.read_data) if slot.job is Job.CHECK else None)
+        self._free(slot.id)
         ends = now + self._usual(slot)
         self._happens(ends, _ENDS, slot)
-        self._free(slot.id)
+        return self._planned(slot, now, ends)
+
+    def _planned(self, slot: Slot, starts: datetime, ends: datetime) -> Planned:
         state = SlotState.SUCCEEDED if ends <= self._horizon else SlotState.RUNNING
-        return Planned(slot=slot, state=state, starts_at=now, ends_at=ends)
+        return Planned(slot=slot, state=state, starts_at=starts, ends_at=ends)
 
     def waiting(self) -> Iterator[Planned]:
         """What still waits at the horizon."""

@@ -187,9 +187,17 @@ def _io_bytes_of_one(process: psutil.Process) -> int:
 
 def free_space(path: Path) -> int:
     """Bytes that an ordinary user may still write below `path`, or below its nearest folder that is there already."""
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    status = os.statvfs(there)
+    status = os.statvfs(_nearest(path))
     return status.f_bavail * status.f_frsize
+
+
+def disk_of(path: Path) -> int:
+    """A number that is equal for two paths whose files share one file system, and so its free space."""
+    return _nearest(path).stat().st_dev
+
+
+def _nearest(path: Path) -> Path:
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
 
 
 def peak_memory(pid: int | None = None) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
 _TYPES: Final = MappingProxyType({Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"})
-# "Failed to send JSON notification: …, error=500." · "Socket Exception: (535, b'…')" · "Socket Exception: [Errno 111] …"
+# "Failed to send JSON notification: …, error=500." · "Socket Exception: (535, b'…')" · "Socket Exception: [Errno 111]"
 _STATUS: Final = re.compile(r"\berror\s*=\s*(\d{3})\b")
 _SOCKET: Final = "Socket Exception:"
 _REPLY: Final = re.compile(r"\((\d{3}), b")

@@ -40,7 +40,7 @@ def reinstate(arguments: argparse.Namespace, stop: threading.Event) -> int:
     settings = asked.load(arguments)
     now = Clock().now()
     wanted = _request(arguments, settings, now)
-    require_a_place(wanted, now)
+    require_a_place(wanted)
     with (
         _alone(settings.service.workdir / _PLACE) as folder,
         at_work(arguments, _with_ledger_in(folder, settings), stop) as session,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from jobs import retry
-from jobs.claim import busy, conflict
+from jobs.claim import Repository, busy, conflict, repositories
 from jobs.event import SEVERITIES, Event, Topic, of_slot
 from jobs.failure import Failure, FailureKind
 from jobs.history import NOBODY, TRANSITIONS, Job, Outcome, Owner, RunRecord, RunState
@@ -32,6 +32,9 @@ Place = tuple[PolicyName, Job, VaultName]
 
 _OPEN: Final = "SELECT * FROM run WHERE state = 'running' ORDER BY started_at, id"
 _SLOT_OF: Final = "SELECT * FROM slot WHERE closed_at IS NULL AND state = 'running' AND run = :run"
+_EARLIER: Final = (
+    "SELECT * FROM run WHERE slot = (SELECT slot FROM run WHERE id = :run) AND id <> :run ORDER BY started_at, id"
+)
 # Every place has its turn: from one to the next in the index, and there from the newest run back to one that will do.
 _NEWEST: Final = """
     WITH RECURSIVE place (id) AS (
@@ -57,6 +60,7 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
         "policy": "policy = :policy",
         "job": "job = :job",
         "vault": "vault = :vault",
+        "slot": "slot = :slot",
         "since": "started_at >= :since",
         "until": "started_at < :until",
     }
@@ -87,7 +91,8 @@ class Runs(Room):
         if slot is not None:
             record = replace(record, slot=slot)
         with self._database.deciding("write") as transaction:
-            other = conflict(self._read(transaction.rows(_OPEN, {}), run_of), record)
+            open_runs = self._read(transaction.rows(_OPEN, {}), run_of)
+            other = conflict(open_runs, record, unmade=_unmade(transaction, record))
             if other is not None:
                 raise Busy(busy(other, record), other)
             if record.slot is not None:
@@ -129,14 +134,12 @@ class Runs(Room):
         For runs of hosts whose processes cannot be seen from here. It is told as an event. Raises Superseded when the
         run is not open (any more).
         """
-        outcome = Outcome(state=RunState.INTERRUPTED, note=note)
+        end = _End(run=run_id, owner=None, outcome=Outcome(state=RunState.INTERRUPTED, note=note), at=now)
         with self._database.deciding("write") as transaction:
             found = self._read(transaction.rows("SELECT * FROM run WHERE id = :id", {"id": run_id}), run_of)
-            _write_end(transaction, _End(run=run_id, owner=None, outcome=outcome, at=now))
+            _write_end(transaction, end)
             news = [_given_up(record, now, note) for record in found]
-            slot = self._slot_of(transaction, run_id)
-            if slot is not None:
-                ending = retry.slot_end(slot, outcome, run_id, now)
+            for slot, ending in self._decided(transaction, end):
                 slots.end(transaction, ending, run_id, now)
                 news += [of_slot(slot, ending.state, ending.why, now)] if ending.state in FINAL else []
             outcry.write(transaction, news)
@@ -153,15 +156,15 @@ class Runs(Room):
     def _end(self, end: _End, ending: SlotEnd | None, events: Iterable[Event]) -> None:
         with self._database.deciding("write") as transaction:
             _write_end(transaction, end)
-            if ending is None:
-                slot = self._slot_of(transaction, end.run)
-                ending = None if slot is None else retry.slot_end(slot, end.outcome, end.run, end.at)
-            if ending is not None:
-                slots.end(transaction, ending, end.run, end.at)
+            for each in [ending] if ending else [decided for _, decided in self._decided(transaction, end)]:
+                slots.end(transaction, each, end.run, end.at)
             outcry.write(transaction, events)
 
-    def _slot_of(self, transaction: Transaction, run_id: str) -> Slot | None:
-        return next(iter(self._read(transaction.rows(_SLOT_OF, {"run": run_id}), slot_of)), None)
+    def _decided(self, transaction: Transaction, end: _End) -> list[tuple[Slot, SlotEnd]]:
+        """The slot that is running in a run, if any, and what becomes of it where nobody said so."""
+        running = self._read(transaction.rows(_SLOT_OF, {"run": end.run}), slot_of)
+        before = self._read(transaction.rows(_EARLIER, {"run": end.run}), run_of) if running else ()
+        return [(slot, retry.slot_end(slot, end.outcome, end.run, end.at, before)) for slot in running]
 
     def record(self, record: RunRecord) -> None:
         """Write down a run that is already over (skipped, blocked). Without `finished_at` it ended when it started."""
@@ -186,6 +189,7 @@ class Runs(Room):
         policy: str | None = None,
         job: Job | None = None,
         vault: str | None = None,
+        slot: str | None = None,
         states: Iterable[RunState] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -197,6 +201,7 @@ class Runs(Room):
             "policy": policy,
             "job": None if job is None else job.value,
             "vault": vault,
+            "slot": slot,
             "since": micros_or_none(since),
             "until": micros_or_none(until),
         }
@@ -216,6 +221,13 @@ class Runs(Room):
         statement = _NEWEST.format(states=among("good.state", states), jobs=among("one.job", jobs))
         found = self._ask(statement, {}, run_of)
         return MappingProxyType({(record.policy, record.job, record.vault): record for record in found})
+
+
+def _unmade(transaction: Transaction, record: RunRecord) -> frozenset[Repository]:
+    """Of the repositories that a run works on, those that nobody has seen yet."""
+    rows = transaction.rows("SELECT vault FROM repository WHERE tenant = :tenant", {"tenant": record.tenant})
+    made = {row["vault"] for row in rows}
+    return frozenset(each for each in repositories(record) if each[1] not in made)
 
 
 def _write_end(transaction: Transaction, end: _End) -> None:

@@ -83,6 +83,8 @@ CREATE TABLE repository (
     CONSTRAINT pk_repository PRIMARY KEY (tenant, vault)
 );
 
+CREATE INDEX ix_run_slot ON run (slot) WHERE slot IS NOT NULL;
+
 CREATE TABLE line (
     id INTEGER NOT NULL,
     policy TEXT NOT NULL,

@@ -42,6 +42,10 @@ _CLOSE: Final = (
     " WHERE id = :id AND state = 'due'"
 )
 _WAIT: Final = f"UPDATE slot SET {_WHY} WHERE id = :id AND state = 'due'"  # noqa: S608 (constants)
+_TAIL: Final = (
+    "SELECT * FROM slot WHERE policy = :policy AND job = :job AND vault = :vault"
+    " AND closed_at IS NOT NULL AND state <> 'skipped' ORDER BY due DESC, id DESC LIMIT :each"
+)
 _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "tenant": "tenant = :tenant",
@@ -141,6 +145,13 @@ class Slots(Room):
         condition += among("state", states)
         statement = f"SELECT * FROM slot WHERE {condition} ORDER BY due DESC, id DESC{at_most(limit)}"  # noqa: S608 (constants)
         return self._ask(statement, values, slot_of)
+
+    def tails(self, each: int) -> tuple[Slot, ...]:
+        """The newest closed slots (`each` at most, skipped ones left out) of every line in force, its past included."""
+        with self._database.reading("read") as transaction:
+            lines = transaction.rows("SELECT policy, job, vault FROM line WHERE until IS NULL ORDER BY id", {})
+            found = [row for line in lines for row in transaction.rows(_TAIL, {**line, "each": each})]
+        return self._read(found, slot_of)
 
     def slot_counts(
         self,

@@ -36,11 +36,11 @@ def _schedule(text: object) -> Schedule:
     """A schedule of either kind. Raises ValueError."""
     if not isinstance(text, str):
         raise ValueError(f'must be a text in quotes: a schedule such as "{_SCHEDULES[0]}" or "{_SCHEDULES[3]}"')  # noqa: TRY004 (pydantic collects ValueErrors only)
-    return _read(text)
+    return _known(text)
 
 
 @lru_cache(maxsize=_MANY)
-def _read(text: str) -> Schedule:
+def _known(text: str) -> Schedule:
     schedule = Schedule(text)
     if schedule.after not in {None, "backup"}:
         raise ValueError(f'"{text}": a job can only come "{AFTER_BACKUP}"')

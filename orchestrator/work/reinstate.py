@@ -11,16 +11,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from jobs.failure import Failure, FailureKind
-from jobs.history import Outcome, RestoreResult, RunRecord, RunState
+from jobs.history import KnownRepository, Outcome, RestoreResult, RunRecord, RunState
+from jobs.snapshot import TAG
+from orchestrator.ledger.holders import holders
 from orchestrator.ledger.ledger import Ledger, LedgerError
-from orchestrator.work import own, restore
+from orchestrator.work import own, repositories, restore
 from orchestrator.work.tools import Tools, remove_tree
 from targets.errors import TargetError
 from targets.host import is_alive
@@ -58,7 +60,7 @@ class Reinstatement:
 
     def work(self, run: str) -> Outcome:
         """Do it. Raises TargetError, and LedgerError LEDGER_TOO_NEW; then nothing is in place that was not before."""
-        require_a_place(self.request, self._tools.clock.now())
+        require_a_place(self.request)
         staging = self._tools.folder("staging", run)
         try:
             return self._put_back(run, staging)
@@ -67,7 +69,7 @@ class Reinstatement:
 
     def _put_back(self, run: str, staging: Path) -> Outcome:
         request, tools = self.request, self._tools
-        outcome = restore.work(run, replace(request.found, target=staging), tools)
+        outcome = self._fetched(run, replace(request.found, target=staging))
         came = staging / own.LEDGER
         if refusal := _refusal(outcome, came):
             return replace(outcome, state=RunState.FAILED, failure=refusal)
@@ -80,8 +82,21 @@ class Reinstatement:
         self.returned = Returned(open_runs=open_runs, kept=kept, adopted=adopted)
         return replace(outcome, result=replace(outcome.result, target=str(request.ledger)))
 
+    def _fetched(self, run: str, found: restore.Request) -> Outcome:
+        """Restore; where there is no such policy, say which there are: whoever wrote the settings knew it by heart."""
+        try:
+            return restore.work(run, found, self._tools)
+        except TargetError as error:
+            if error.kind is not FailureKind.SNAPSHOT_MISSING:
+                raise
+            of = repositories.access(self._tools, found.policy.tenant, found.vault)
+            there = self._tools.engine.snapshots(of, tags=(TAG,), stop=self._tools.stop)
+            names = ", ".join(sorted({each.policy for each in there if each.policy is not None})) or "none"
+            message = f"repository {of.address.label} holds nothing of it; the policies that it holds are: {names}"
+            raise TargetError("find policy", found.policy.name, error.kind, message) from error
 
-def require_a_place(request: Request, now: datetime) -> None:
+
+def require_a_place(request: Request) -> None:
     """Make sure that nothing is written over. Raises TargetError: NOT_EMPTY; BUSY where the ledger there is in use."""
     folder = request.settings
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
@@ -93,23 +108,14 @@ def require_a_place(request: Request, now: datetime) -> None:
             f"{standing[-1]} is there, and nothing was written. With --overwrite it is kept beside as .before-restore-…"
         )
         raise TargetError("bring back", f"the ledger {request.ledger}", FailureKind.NOT_EMPTY, message)
-    if standing:
-        _require_unused(request.ledger, now)
+    for owner in holders(request.ledger):
+        if is_alive(owner):
+            message = f"process {owner.pid} on {owner.host} is at work with it: end that first"
+            raise TargetError("replace", f"the ledger {request.ledger}", FailureKind.BUSY, message)
 
 
 def _files(ledger: Path) -> tuple[Path, ...]:
     return tuple(ledger.with_name(ledger.name + end) for end in _BESIDE)
-
-
-def _require_unused(place: Path, now: datetime) -> None:
-    """A ledger that cannot be read is used by nobody: it is what this is all about."""
-    with suppress(LedgerError), Ledger.open(f"sqlite:///{place}", create=False, now=now) as ledger:
-        lease = ledger.lease()
-        owners = [record.owner for record in ledger.open_runs()] + ([lease.owner] if lease else [])
-        for owner in owners:
-            if is_alive(owner):
-                message = f"process {owner.pid} on {owner.host} is at work with it: end that first"
-                raise TargetError("replace", f"the ledger {place}", FailureKind.BUSY, message)
 
 
 def _refusal(outcome: Outcome, came: Path) -> Failure | None:
@@ -130,30 +136,29 @@ def _refusal(outcome: Outcome, came: Path) -> Failure | None:
 
 def _made_ours(came: Path, found: restore.Request, tools: Tools) -> tuple[tuple[RunRecord, ...], bool]:
     """Bring the ledger to this version, end what its former owner held; its open runs, and whether we adopted."""
+    trusted = tools.ledger.repository(found.policy.tenant, found.vault)
     try:
         with Ledger.open(f"sqlite:///{came}", create=False, now=tools.clock.now()) as ledger:
             open_runs = ledger.open_runs()
             ledger.disown()
             if lease := ledger.lease():
                 ledger.drop_lease(lease)
-            return open_runs, _adopted(ledger, found, tools)
+            return open_runs, acquaint(ledger, trusted, tools.clock.now())
     except LedgerError as error:
         raise TargetError("open", "the ledger that came back", error.kind, str(error)) from error
 
 
-def _adopted(ledger: Ledger, found: restore.Request, tools: Tools) -> bool:
+def acquaint(ledger: Ledger, trusted: KnownRepository | None, now: datetime) -> bool:
     """Make sure that the ledger knows the repository it came from; True where it knew another one in its place.
 
     One that was begun anew since this ledger was stored would be refused for ever. Its password opened it.
     """
-    tenant, vault = found.policy.tenant, found.vault
-    trusted = tools.ledger.repository(tenant, vault)
     known = {each.config_sha256 for each in ledger.repositories()}  # by whatever name its vault had
     if trusted is None or trusted.config_sha256 in known:
         return False
-    another = ledger.repository(tenant, vault) is not None
+    another = ledger.repository(*trusted.key) is not None
     if another:
-        ledger.forget_repository(tenant, vault, tools.clock.now())
+        ledger.forget_repository(*trusted.key, now)
     ledger.remember(trusted)
     return another
 

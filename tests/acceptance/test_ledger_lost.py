@@ -1,4 +1,4 @@
-"""Tandem itself is lost: ledger, settings, the first site. What the second holds brings it back, and nothing is doubled."""
+"""Tandem itself is lost: ledger, settings, the first site. The second brings it back, and nothing is doubled."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tests.acceptance.faults import NOW, done, points, runs
 from tests.acceptance.operator import PASSWORD, SETTINGS, Operator
 from tests.acceptance.told import refused
 
+WITHOUT = ('replicate = {{ to = "secondary" }}', "retention = {{ last = 2, minimum = 1 }}")
 OWN = (
     'include = ["conf.d/*.toml"]\n'
-    + SETTINGS
-    + """
+    + SETTINGS.replace(WITHOUT[0], "").replace(WITHOUT[1], "")
+    + """replicate = {{ to = "secondary" }}
 [policies.own]
 source = {{ tandem = true }}
+replicate = {{ to = "secondary" }}
 """
 )
 MORE = """

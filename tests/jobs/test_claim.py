@@ -135,3 +135,11 @@ def test_whatever_is_admitted_one_by_one_is_compatible_altogether(candidates: li
 def test_more_open_runs_never_make_room(open_runs: list[RunRecord], more: list[RunRecord], wanted: RunRecord) -> None:
     if conflict(open_runs, wanted) is not None:
         assert conflict(open_runs + more, wanted) is not None
+
+
+def test_a_repository_that_nobody_has_made_yet_is_one_runs_alone() -> None:
+    first, second = run(Job.BACKUP), run(Job.BACKUP, id="run-2", policy=PolicyName("mail"))
+    place = (TenantName("north"), VaultName("one"))
+    assert conflict([first], second) is None
+    assert conflict([first], second, unmade={place}) == first
+    assert conflict([first], second, unmade={(TenantName("north"), VaultName("two"))}) is None

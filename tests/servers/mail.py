@@ -23,8 +23,8 @@ class Postbox:
         self.answer = "250 OK"
         self.port = 0
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
-        """aiosmtpd's hook for a mail's content."""
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
+        """A mail's content has come."""
         if self.answer.startswith("250"):
             self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
             self.recipients.append(list(envelope.rcpt_tos))

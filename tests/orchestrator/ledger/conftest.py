@@ -8,19 +8,35 @@ from pathlib import Path
 import pytest
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.tables import METADATA
 from tests.orchestrator.ledger.build import NOW
-from tests.servers.postgresql import postgresql
+from tests.servers.postgresql import PostgresqlServer, postgresql
 
 __all__ = ["postgresql"]
 
 
+@pytest.fixture(scope="session")
+def made_database(postgresql: PostgresqlServer) -> str:
+    """The name of a database that holds a ledger: making one takes longer than most tests."""
+    name = postgresql.new_database()
+    Ledger.open(postgresql.url(name), create=True, now=NOW).close()
+    return name
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a ledger may be made: a file that is not there yet, or an empty database."""
+    """Where a ledger may be made: a file that is not there yet, or an empty database.
+
+    For a test that wants the ledger too, PostgreSQL's is there already, with nothing in it.
+    """
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     server = request.getfixturevalue("postgresql")
-    return str(server.url(server.new_database()))
+    if "ledger" not in request.fixturenames:
+        return str(server.url(server.new_database()))
+    name = request.getfixturevalue("made_database")
+    server.run(f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY", name)
+    return str(server.url(name))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from jobs.failure import BUSY_OR_LOCKED, Failure, FailureKind
-from jobs.history import BackupResult, Job, Outcome, RunState, Usage
+from jobs.history import BackupResult, Job, KnownRepository, Outcome, RunState, Usage
 from jobs.policy import PolicyName, TenantName, VaultName
 from orchestrator.ledger.ledger import Busy, Ledger, LedgerError, Superseded
 from tests.orchestrator.ledger.build import (
@@ -93,6 +93,16 @@ def test_a_job_that_needs_a_repository_alone_waits_for_the_others_and_they_for_i
     ledger.claim(run(3, job=second, policy=PolicyName("mail"), vault=VaultName("two")))
     ledger.finish(run(1).id, OWNER, DONE, later(minutes=1))
     ledger.claim(run(4, job=second))
+
+
+def test_only_one_run_at_a_time_makes_a_repository(ledger: Ledger) -> None:
+    ledger.claim(run(1))
+    other = run(2, policy=PolicyName("mail"))
+    with pytest.raises(Busy, match="backup mail cannot start beside backup files"):
+        ledger.claim(other)
+    ledger.remember(KnownRepository(tenant=other.tenant, vault=other.vault, config_sha256="ab", first_seen_at=NOW))
+    ledger.claim(other)
+    assert len(ledger.open_runs()) == 2
 
 
 def test_only_what_is_about_to_run_can_be_claimed(ledger: Ledger) -> None:

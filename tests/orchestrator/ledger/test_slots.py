@@ -16,7 +16,7 @@ from jobs.event import Topic
 from jobs.failure import BUSY_OR_LOCKED, Failure, FailureKind
 from jobs.history import Job, Outcome, RunRecord, RunState
 from jobs.policy import PolicyName, TenantName, VaultName
-from jobs.retry import SlotEnd, slot_end
+from jobs.retry import CRASHES, SlotEnd, slot_end
 from jobs.slot import GOOD, SLOT_TRANSITIONS, Slot, SlotState, Why, WhyKind
 from orchestrator.ledger.ledger import Busy, Ledger, Superseded
 from tests.orchestrator.ledger.build import (
@@ -370,6 +370,28 @@ def test_a_slot_never_outruns_its_run_also_where_nobody_says_what_becomes_of_it(
     ledger.finish(record.id, OWNER, outcome, slot().due)
     (kept,) = ledger.slots()
     assert (kept.state, kept.why, kept.retry_at) == (expected.state, expected.why, expected.retry_at)
+
+
+def test_a_slot_whose_runs_were_cut_off_again_and_again_is_decided_with_all_of_them_in_view(ledger: Ledger) -> None:
+    ledger.born([slot()], {})
+    cut_off = Outcome(state=RunState.INTERRUPTED)
+    for number in range(1, CRASHES + 1):
+        assert [one.state for one in ledger.open_slots()] == [SlotState.DUE]
+        ledger.claim(run(number, slot=slot().id))
+        ledger.resolve(run(number).id, cut_off, slot().due)
+    assert [(one.state, one.attempts) for one in ledger.slots()] == [(SlotState.INTERRUPTED, CRASHES)]
+    assert [one.id for one in ledger.runs(slot=slot().id)] == [run(number).id for number in range(CRASHES, 0, -1)]
+    assert ledger.runs(slot="nowhere") == ()
+
+
+def test_a_stop_between_the_crashes_is_seen_by_who_decides(ledger: Ledger) -> None:
+    ledger.born([slot()], {})
+    stopped = Outcome(state=RunState.INTERRUPTED, failure=Failure(kind=FailureKind.CANCELLED, message="asked to stop"))
+    for number in range(1, CRASHES + 1):
+        ledger.claim(run(number, slot=slot().id))
+        outcome = stopped if number == CRASHES - 1 else Outcome(state=RunState.INTERRUPTED)
+        ledger.finish(run(number).id, OWNER, outcome, slot().due)
+    assert [one.state for one in ledger.open_slots()] == [SlotState.DUE]
 
 
 def test_a_run_that_a_person_gives_up_is_interrupted_and_told_with_its_slot(ledger: Ledger) -> None:

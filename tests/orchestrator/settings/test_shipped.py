@@ -13,7 +13,8 @@ from typing import Final
 
 import pytest
 
-from jobs.policy import Command, Paths, Sqlite
+from jobs.policy import Command, Own, Paths, Sqlite
+from jobs.schedule import Schedule
 from orchestrator.settings import LocalVaultSettings, Settings, generate, load, schema, show
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -72,6 +73,28 @@ def test_the_samples_commented_vaults_load_too(kind: str, tmp_path: Path) -> Non
         (tmp_path / "secrets" / name).touch(mode)
     settings = with_secrets(tmp_path, text)
     assert {settings.vaults[policy.replica].kind for policy in settings.policies if policy.replica} == {kind}
+
+
+@pytest.mark.parametrize("text", [SAMPLE.read_text(encoding="utf-8"), generate()], ids=["sample", "starter"])
+def test_what_is_commented_of_the_unattended_loads_too(text: str, tmp_path: Path) -> None:
+    begin = text.index("\n# [policies.tandem]")
+    keys = re.sub(r"(?m)^# (?=\[|[a-z_]+ = )", "", text[begin:])
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "notify").touch(0o600)
+    settings = with_secrets(tmp_path, text[:begin] + keys)
+    assert settings.policies[-1].source == Own()
+    assert settings.serve.dead_man == "https://watch.example/ping/tandem"
+    assert [(channel.name, channel.digest) for channel in settings.notify] == [
+        ("operators", Schedule("daily at 07:30"))
+    ]
+
+
+def test_the_sample_and_the_starter_run_by_themselves(sample: Settings, tmp_path: Path) -> None:
+    for settings in (sample, with_secrets(tmp_path, generate())):
+        assert settings.serve.listen == ("127.0.0.1", 9377)
+        for policy in settings.policies:
+            due = policy.timetable
+            assert all((due.backup, due.replicate, due.check, due.restore_test, due.retention))
 
 
 def _uncommented(found: re.Match[str]) -> str:

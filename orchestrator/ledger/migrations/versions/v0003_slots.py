@@ -22,7 +22,8 @@ _OWNER = (
 
 def upgrade() -> None:
     """Make the tables of what runs unattended, and let a run name its slot."""
-    op.add_column("run", sa.Column("slot", sa.Text(), nullable=True))
+    op.add_column("run", _text("slot", nullable=True))
+    _index("ix_run_slot", "run", ["slot"], only="slot IS NOT NULL")
     _make_line()
     _make_slot()
     _make_event()
