@@ -136,7 +136,7 @@ def changes(in_force: Iterable[Line], policies: Iterable[Policy], now: datetime)
         if new is not None and _is_same(line, new):
             kept.add(line.key)
             continue
-        owed = _births(line, now, lambda coming: coming.at <= now, limit=None)
+        owed = _births(line, line.cursor, now, lambda coming: coming.at <= now)
         slots += owed.slots
         if owed.cursor != line.cursor:
             cursors[line.id] = owed.cursor
@@ -168,33 +168,37 @@ def _past_its_name(new: Line, old: Line, since: datetime) -> datetime:
     return since
 
 
-def births(line: Line, now: datetime, *, limit: int = 5000) -> Births:
-    """The slots that have become due since the line's cursor, at most so many. A clock that was set back: none."""
-    return _births(line, now, lambda coming: coming.due <= now, limit=limit)
+def births(line: Line, now: datetime, *, since: datetime | None = None, limit: int = 5000) -> Births:
+    """The slots that have become due since the cursor of a line in force (or `since`), at most so many.
+
+    A clock that was set back makes none: nothing is due before the cursor.
+    """
+    return _births(line, since or line.cursor, now, lambda coming: coming.due <= now, limit=limit)
 
 
-def _births(line: Line, now: datetime, is_to_be: Callable[[_Moment], bool], *, limit: int | None) -> Births:
+def _births(
+    line: Line, cursor: datetime, now: datetime, is_to_be: Callable[[_Moment], bool], *, limit: int | None = None
+) -> Births:
     slots: list[Slot] = []
-    cursor = line.cursor
     coming = _coming(line, cursor)
-    while coming is not None and is_to_be(coming) and len(slots) != limit:
-        slots.append(_slot(line, coming, now))
-        cursor = coming.at
-        coming = _coming(line, cursor)
-    more = coming is not None and is_to_be(coming)
-    return Births(slots=tuple(slots), cursor=cursor, next_due=None if coming is None else coming.due, more=more)
+    while coming is not None and is_to_be(coming):
+        if len(slots) == limit:
+            return Births(slots=tuple(slots), cursor=cursor, next_due=coming.due, more=True)
+        following = _coming(line, coming.at)
+        slots.append(_slot(line, coming, following, now))
+        cursor, coming = coming.at, following
+    return Births(slots=tuple(slots), cursor=cursor, next_due=None if coming is None else coming.due)
 
 
 def next_due(line: Line) -> datetime | None:
-    """When the line's next slot is due; None when never again."""
+    """When the next slot of a line in force is due; None when never again."""
     coming = _coming(line, line.cursor)
     return None if coming is None else coming.due
 
 
 def _coming(line: Line, after: datetime) -> _Moment | None:
     """The line's first moment later than this one."""
-    coming = _moment(line.schedule, line.zone, _identity(line), line.splay, after)
-    return None if coming is None or (line.until is not None and coming.at > line.until) else coming
+    return _moment(line.schedule, line.zone, _identity(line), line.splay, after)
 
 
 def _identity(line: Line) -> str:
@@ -218,8 +222,7 @@ def _moment(schedule: Schedule, zone: str, identity: str, most: timedelta, after
     return _Moment(occurrence.at, occurrence.key, occurrence.at + splay(identity, occurrence.key, most))
 
 
-def _slot(line: Line, coming: _Moment, now: datetime) -> Slot:
-    following = _moment(line.schedule, line.zone, _identity(line), line.splay, coming.at)
+def _slot(line: Line, coming: _Moment, following: _Moment | None, now: datetime) -> Slot:
     until = None if following is None else following.due
     if line.catch_up is not None:
         late = coming.due + line.catch_up

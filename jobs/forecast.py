@@ -17,8 +17,7 @@ from jobs.claim import repositories
 from jobs.dispatch import Situation, in_order, start
 from jobs.history import CheckResult, Job, Owner, RunRecord, RunState
 from jobs.moves import Closing, Wait
-from jobs.policy import PolicyName, VaultName
-from jobs.ruling import Facts, Rank, Ready, rule
+from jobs.ruling import Facts, LineKey, Rank, Ready, rule
 from jobs.slot import Line, Slot, SlotState, Why, WhyKind
 from jobs.turns import Counted, Turns
 
@@ -28,7 +27,7 @@ _NOBODY: Final = Owner(host="", boot="", pid=0, started="")
 # What happens at one moment, in this order: what ends makes room for what becomes due.
 _ENDS, _BORN, _LOOK = range(3)
 
-Durations = Mapping[tuple[PolicyName, Job, VaultName], timedelta]
+Durations = Mapping[LineKey, timedelta]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +72,7 @@ class _World:
         self._durations = durations
         self._facts = Facts(known.policies, known.good, known.last_backups)
         self._turns = Turns(known.limits, known.under_way)
+        self._cursors: dict[LineKey, datetime] = {}
         self._open: dict[str, Slot] = {}  # that wait, for whatever
         self._whys: dict[str, Why] = {}
         self._chained: dict[str, list[str]] = {}  # who waits for the end of a slot
@@ -125,7 +125,7 @@ class _World:
         yield from self._settle(now)
 
     def _born(self, line: Line, now: datetime) -> None:
-        born = births(line, now)
+        born = births(line, now, since=self._cursors.get(line.key))
         for slot in born.slots:
             before = self._facts.newest(slot.line_key)
             if before is not None:
@@ -135,7 +135,8 @@ class _World:
             self._facts.is_there(slot, now)
             self._look_at(slot.id)
         if born.next_due is not None:
-            self._happens(born.next_due, _BORN, replace(line, cursor=born.cursor))
+            self._cursors[line.key] = born.cursor
+            self._happens(born.next_due, _BORN, line)
         for slot in born.slots:
             if slot.until is not None and slot.until != born.next_due:
                 self._happens(slot.until, _LOOK, slot)

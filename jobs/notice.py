@@ -93,9 +93,9 @@ class Sorting:
 
 Told = Mapping[tuple[str, str], datetime]  # (a route's name, a trouble) → when it was last told
 
-MOST: Final = 10  # messages to one channel: at once, and within an hour, before they become one list
-BUSY: Final = timedelta(hours=1)
-PAUSE: Final = timedelta(minutes=10)  # between two messages to a channel that had that many within the hour
+MOST: Final = 10  # messages to one channel, at once or within BUSY, before they become one list
+BUSY: Final = timedelta(hours=2)
+PAUSE: Final = timedelta(minutes=10)  # between two such lists; more than MOST of it fit into BUSY, or it would not last
 PATIENCE: Final = timedelta(days=3)
 DIGEST: Final = ":digest:"  # the key of every digest
 _PAUSES: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
@@ -127,10 +127,10 @@ def worst(severities: Iterable[Severity]) -> Severity:
 def concerns(route: Route, event: Event) -> bool:
     """Whether a route may know of an event at all: one of its tenants', or anybody's where it has no list.
 
-    A channel is not told that it does not work: that would never come to an end.
+    A channel is not told whether it works itself: that would never come to an end.
     """
     mine = route.tenants is None or (event.tenant is not None and event.tenant in route.tenants)
-    return mine and not (event.topic is Topic.DELIVERY_FAILED and event.subject == route.name)
+    return mine and event.key != delivery(route.name)
 
 
 def wants(route: Route, event: Event) -> bool:
@@ -206,22 +206,30 @@ def digest_is_due(route: Route, last: datetime, now: datetime) -> bool:
     return due is not None and due.at <= now
 
 
-def letters(due: Sequence[Notice]) -> tuple[tuple[Notice, ...], ...]:
+def delivery(channel: str) -> str:
+    """The key of events about whether a channel works."""
+    return f"delivery/{channel}"
+
+
+def is_busy(delivered: Iterable[datetime], now: datetime) -> bool:
+    """Whether a channel was sent so many messages of late (at these moments) that others wait, and come together."""
+    return len({at for at in delivered if now - BUSY < at <= now}) >= MOST
+
+
+def not_before(delivered: Sequence[datetime], now: datetime) -> datetime:
+    """When a channel may be sent its next message: what would be one after the other becomes one every ten minutes."""
+    return max(now, max(at for at in delivered if at <= now) + PAUSE) if is_busy(delivered, now) else now
+
+
+def letters(due: Sequence[Notice], *, busy: bool) -> tuple[tuple[Notice, ...], ...]:
     """The messages in which one channel's due notices are sent: each in its own, or, if too many, all in one.
 
     A digest is always a message of its own.
     """
     single = [notice for notice in due if notice.key == DIGEST]
     others = [notice for notice in due if notice.key != DIGEST]
-    together = [tuple(others)] if len(others) > MOST else [(notice,) for notice in others]
+    together = [tuple(others)] if len(others) > (1 if busy else MOST) else [(notice,) for notice in others]
     return (*together, *((notice,) for notice in single))
-
-
-def not_before(delivered: Iterable[datetime], now: datetime) -> datetime:
-    """When a channel may be sent its next message, by when it was sent those of late: what many failures tell one by
-    one in an hour becomes a message every ten minutes."""
-    recent = {at for at in delivered if now - BUSY < at <= now}
-    return max(now, max(recent) + PAUSE) if len(recent) >= MOST else now
 
 
 def retry_at(notice: Notice, now: datetime) -> datetime | None:

@@ -9,17 +9,17 @@ for it.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from jobs.claim import AGAINST, HOLDS, Hold, Holders, Repository, Work, repositories
 from jobs.history import Job, RunRecord
 from jobs.moves import Concurrency
 from jobs.planner import most_asked
-from jobs.policy import SiteName
+from jobs.policy import SiteName, VaultName
 from jobs.ruling import Ready
 from jobs.slot import Slot, Why, WhyKind
 
@@ -30,6 +30,8 @@ Counted = tuple[str, str]  # a limit's name, and the site, vault or host that it
 
 # Every source is on this machine: its one host.
 _HOST: Final = "this host"
+_ALL: Final[Counted] = ("runs", "")
+_REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class Turns:
 
     def __init__(self, limits: Concurrency, under_way: Iterable[RunRecord]) -> None:
         self._most = {"runs": limits.runs, "site": limits.per_site, "vault": limits.per_vault, "host": limits.per_host}
+        self._runs = limits.runs
         self._holders = Holders()
-        self._count: Counter[Counted] = Counter()
+        self._count: dict[Counted, int] = {_ALL: 0}
         self._ready: dict[str, Ready] = {}
         self._queues: dict[tuple[Repository, Hold], list[tuple[datetime, str]]] = {}
         self._checks: dict[Repository, dict[str, Ready]] = {}
@@ -58,19 +61,21 @@ class Turns:
     def begins(self, work: Running) -> None:
         """It is running from now on."""
         self._holders.add(work)
-        self._count.update(_counted(work))
+        for counted in _counted(work.job, work.site, work.vault, work.source_vault):
+            self._count[counted] = self._count.get(counted, 0) + 1
 
     def ends(self, work: Running) -> tuple[Counted, ...]:
         """It runs no more; gives what there is room for again. It must be the object that began."""
         self._holders.remove(work)
-        room = _counted(work)
-        self._count.subtract(room)
+        room = _counted(work.job, work.site, work.vault, work.source_vault)
+        for counted in room:
+            self._count[counted] -= 1
         return room
 
     @property
     def full(self) -> bool:
         """Whether nothing can start before a run ends."""
-        return self._count["runs", ""] >= (self._most["runs"] or 0)
+        return self._count[_ALL] >= self._runs
 
     def enter(self, ready: Ready) -> None:
         """It waits for its turn from now on."""
@@ -109,12 +114,14 @@ class Turns:
 
     def _overtaken(self, ready: Ready, now: datetime) -> Ready | None:
         """The one that has been ready for longest, too long, of those that this one would overtake."""
-        holds = AGAINST[HOLDS[ready.slot.job]]
-        firsts = [self._first(repository, hold) for repository in repositories(ready.slot) for hold in holds]
-        earlier = [
-            each for each in firsts if each is not None and each.since < ready.since and now - each.since > PATIENCE
-        ]
-        return min(earlier, key=lambda each: (each.since, each.slot.id), default=None)
+        earliest: Ready | None = None
+        for repository in repositories(ready.slot):
+            for hold in AGAINST[HOLDS[ready.slot.job]]:
+                first = self._first(repository, hold)
+                if first is not None and (earliest is None or _order(first) < _order(earliest)):
+                    earliest = first
+        is_overtaken = earliest is not None and earliest.since < ready.since and now - earliest.since > PATIENCE
+        return earliest if is_overtaken else None
 
     def _first(self, repository: Repository, hold: Hold) -> Ready | None:
         queue = self._queues.get((repository, hold))
@@ -127,24 +134,24 @@ class Turns:
         return None
 
     def _limit(self, slot: Slot) -> Obstacle | None:
-        for counted in _counted(slot):
+        for counted in _counted(slot.job, slot.site, slot.vault, slot.source_vault):
             most = self._most[counted[0]]
-            if most is not None and self._count[counted] >= most:
+            if most is not None and self._count.get(counted, 0) >= most:
                 words = f"{most} runs are under way, as many as are allowed{_at(counted)}"
                 return Obstacle(Why(kind=WhyKind.LIMIT, text=words), counted)
         return None
 
 
-def _counted(work: Running) -> tuple[Counted, ...]:
-    site: SiteName = work.site
-    vaults = (work.vault,) if work.source_vault is None else (work.vault, work.source_vault)
-    hosts = (_HOST,) if work.job is Job.BACKUP else ()
-    return (
-        ("runs", ""),
-        ("site", site),
-        *(("vault", vault) for vault in vaults),
-        *(("host", host) for host in hosts),
-    )
+def _order(ready: Ready) -> tuple[datetime, str]:
+    return ready.since, ready.slot.id
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _counted(job: Job, site: SiteName, vault: VaultName, source: VaultName | None) -> tuple[Counted, ...]:
+    """What a run counts for."""
+    vaults = (vault,) if source is None else (vault, source)
+    hosts = (_HOST,) if job is Job.BACKUP else ()
+    return (_ALL, ("site", site), *(("vault", each) for each in vaults), *(("host", host) for host in hosts))
 
 
 def _held_by(holder: Work) -> str:

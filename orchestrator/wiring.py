@@ -58,7 +58,7 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
     clock = Clock()
     return Tools(
         engine=Restic.find(settings.service.restic, cache=cache, limits=limits, gentle=gentle, memory=memory),
-        vaults=_Vaults(settings, clock.now),
+        vaults=Vaults(settings, clock.now),
         password=_Passwords(settings),
         ledger=ledger,
         clock=clock,
@@ -78,7 +78,8 @@ def _cache(workdir: Path) -> Path:
     """The folder of restic's cache. Raises TargetError TARGET_UNWRITABLE."""
     cache = workdir / "cache"
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)  # else `restic check` complains, and goes without
+        workdir.mkdir(mode=0o700, parents=True, exist_ok=True)  # of its own: what parents=True makes is open to all
+        cache.mkdir(mode=0o700, exist_ok=True)  # else `restic check` complains, and goes without
     except OSError as cause:
         message = f"{cause.strerror or cause}; [service] workdir must be a folder that can be written"
         raise TargetError("make", str(cache), FailureKind.TARGET_UNWRITABLE, message) from cause
@@ -107,10 +108,27 @@ def _settings_files(settings: Settings) -> Iterator[Path]:
 def ledger_url(settings: Settings) -> str:
     """The ledger's address; a secret one is resolved here. Raises TargetError SECRET_UNAVAILABLE."""
     state = settings.service.state
-    return state if isinstance(state, str) else _secret(state, "the ledger's address").reveal()
+    return state if isinstance(state, str) else secret(state, "the ledger's address").reveal()
 
 
-def _secret(reference: SecretRef, name: str) -> Secret:
+def vaults(settings: Settings) -> Mapping[VaultName, Vault]:
+    """The vaults alone. Asking for one raises TargetError where its secrets are not to be had."""
+    return Vaults(settings, Clock().now)
+
+
+def restic(settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """The installed restic's name and version, and what it cannot do yet. Raises TargetError; makes no folder."""
+    from targets.process import Limits
+    from targets.restic.engine import Restic
+    from targets.restic.versions import Feature, can
+
+    cache = settings.service.workdir / "cache"
+    found = Restic.find(settings.service.restic, cache=cache, limits=Limits(deadline_seconds=60.0))
+    return found.tool, tuple(feature.value for feature in Feature if not can(found.version, feature))
+
+
+def secret(reference: SecretRef, name: str) -> Secret:
+    """What a reference leads to; `name` says what it is for. Raises TargetError SECRET_UNAVAILABLE."""
     return resolve(reference, name, environment=os.environ, run=_output_of)
 
 
@@ -143,11 +161,11 @@ class _Passwords:
     def __call__(self, tenant: TenantName) -> Secret:
         if tenant not in self._known:
             reference = self._settings.tenants[tenant].password
-            self._known[tenant] = _secret(reference, f"the password of tenant {tenant}")
+            self._known[tenant] = secret(reference, f"the password of tenant {tenant}")
         return self._known[tenant]
 
 
-class _Vaults(Mapping[VaultName, "Vault"]):
+class Vaults(Mapping[VaultName, "Vault"]):
     """The vaults by name, each made on first use: one that a command does not touch cannot fail it.
 
     A limit that holds at times only is asked for by the time of asking; restic keeps it until it ends.

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
 
 from jobs.event import Topic, of_service
 from jobs.failure import DONE
 from jobs.history import Lease
 from orchestrator import wiring
 from orchestrator.cli import asked
+from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.serve.daemon import Daemon, Means
@@ -27,18 +27,19 @@ from orchestrator.serve.surroundings import Surroundings
 from orchestrator.serve.voice import Voice
 from orchestrator.settings import Settings
 from orchestrator.work.tools import Tools
-from reports.log import EventLog, Form
+from reports.log import EventLog, Form, LogRecord, journal_fields
 from targets.host import this_process
+from targets.journal import Journal, leads_to_journal
 from targets.ports import unwatched
-
-_JOURNAL: Final = "JOURNAL_STREAM"  # systemd.exec(5): standard error goes to the journal
+from targets.systemd import Systemd
 
 
 def serve(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Serve until asked to stop; the second on the same ledger is refused, or waits with --standby."""
     settings = asked.load(arguments)
     clock, health, owner = Clock(), Health(), this_process()
-    voice = Voice(EventLog(sys.stderr.buffer, _form(settings)), clock, health)
+    voice = Voice(_log(settings), clock, health)
+    systemd = Systemd.of(os.environ)
     with (
         _hang_up() as reload,
         Ledger.open(wiring.ledger_url(settings), create=True, now=clock.now()) as ledger,
@@ -50,7 +51,9 @@ def serve(arguments: argparse.Namespace, stop: threading.Event) -> int:
         lease, former = taken
         if former is not None:
             _take_over(ledger, former, lease, clock, voice)
-        with Surroundings(settings, ledger=ledger, clock=clock, health=health, voice=voice, lease=lease) as around:
+        with Surroundings(
+            settings, ledger=ledger, clock=clock, health=health, voice=voice, version=VERSION, systemd=systemd
+        ) as around:
             means = Means(
                 ledger=ledger,
                 clock=clock,
@@ -61,17 +64,21 @@ def serve(arguments: argparse.Namespace, stop: threading.Event) -> int:
                 tools=_tools(ledger),
                 settled=around.settled,
                 beaten=around.beaten,
+                stopping=around.stopping,
                 stop=stop,
                 reload=reload,
             )
             return Daemon(settings, means, lease).run(trust_clock=arguments.trust_clock)
 
 
-def _form(settings: Settings) -> Form:
-    """As the settings say; else as whoever reads standard error understands it."""
-    if settings.serve.log is not None:
-        return Form(settings.serve.log)
-    return Form.JOURNAL if os.environ.get(_JOURNAL) else Form.TEXT
+def _log(settings: Settings) -> Callable[[LogRecord], None]:
+    """Written as the settings say; else as whoever reads standard error understands it."""
+    to_journal = leads_to_journal(sys.stderr.fileno(), os.environ)
+    form = Form(settings.serve.log or (Form.JOURNAL if to_journal else Form.TEXT))
+    if form is Form.JOURNAL and to_journal:
+        journal = Journal()
+        return lambda record: journal.send(journal_fields(record))
+    return EventLog(sys.stderr.buffer, form).say
 
 
 def _tools(ledger: Ledger) -> Callable[[Settings, threading.Event], Tools]:

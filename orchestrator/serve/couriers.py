@@ -12,7 +12,18 @@ from typing import Final
 
 from jobs.event import Event, Severity, Topic, of_service
 from jobs.failure import FailureKind
-from jobs.notice import BUSY, Notice, NoticeState, Route, letters, not_before, retry_at, tells_of_delivery
+from jobs.notice import (
+    BUSY,
+    Notice,
+    NoticeState,
+    Route,
+    delivery,
+    is_busy,
+    letters,
+    not_before,
+    retry_at,
+    tells_of_delivery,
+)
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.settings.secrets import SecretRef
@@ -142,7 +153,10 @@ class Couriers:
 
     def _carry(self, destination: Destination, notices: Sequence[Notice]) -> None:
         """Send one destination what is due. Where nobody answers, the rest is put off untried."""
-        waiting = list(letters(notices))
+        now = self._clock.now()
+        with self._lock:
+            busy = is_busy(self._sent.get(destination.route.name, ()), now)
+        waiting = list(letters(notices, busy=busy))
         while waiting:
             letter = waiting.pop(0)
             error = self._try(destination, letter)
@@ -185,7 +199,7 @@ class Couriers:
             return ()
         self._failing.discard(name)
         text = "It accepts messages again."
-        return (of_service(Topic.RECOVERED, f"channel {name}", text, now, key=_matter(name)),)
+        return (of_service(Topic.RECOVERED, f"channel {name}", text, now, key=delivery(name)),)
 
     def _fails(
         self, name: str, settled: Sequence[Notice], lost: Sequence[Notice], error: TargetError, now: datetime
@@ -199,11 +213,7 @@ class Couriers:
             return ()
         what = f"{len(mourned)} given up after three days, the first: {mourned[0].subject}. " if mourned else ""
         text = f"{what}{error.failure.message}. Next: {error.failure.advice}"
-        return (of_service(Topic.DELIVERY_FAILED, name, text, now, key=_matter(name)),)
-
-
-def _matter(channel: str) -> str:
-    return f"delivery/{channel}"
+        return (of_service(Topic.DELIVERY_FAILED, name, text, now, key=delivery(name)),)
 
 
 def _failed(notice: Notice, error: TargetError, now: datetime, *, tries: int) -> Notice:

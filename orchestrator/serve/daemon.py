@@ -56,6 +56,7 @@ class Means:
     tools: Callable[[Settings, threading.Event], Tools]  # one run's
     settled: Callable[[Settings], None]  # whoever else lives by the settings is given the new ones
     beaten: Callable[[str], None]  # after each beat, with a line on how it stands (for systemd)
+    stopping: Callable[[], None]  # when the end begins
     stop: threading.Event  # a person or the system asks for the end
     reload: threading.Event  # the settings may have changed
 
@@ -250,6 +251,7 @@ class Daemon:
     def _end(self) -> None:
         """Stop cleanly: restic is interrupted, each run's end put on record, the lease given back."""
         self._halt.set()
+        self._means.stopping()
         grace = self._settings.serve.shutdown_grace.total_seconds()
         clean = self._workers.wait(grace)
         self._resolver.wait(grace)

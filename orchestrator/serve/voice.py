@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -11,8 +11,9 @@ from jobs.history import RunRecord, RunState
 from jobs.slot import Slot, SlotState, Why
 from orchestrator.clock import Clock
 from orchestrator.serve.health import Health
-from reports.log import EventLog, Level, LogRecord, Value
+from reports.log import Level, LogRecord, Value
 from reports.results import found
+from targets.errors import TargetError
 
 _LOG: Final = "log"
 _LEVELS: Final[Mapping[Severity, Level]] = MappingProxyType(
@@ -25,7 +26,7 @@ _QUIET: Final = frozenset({SlotState.COALESCED, SlotState.SKIPPED})
 class Voice:
     """Says things with their names and moments. Used by several threads."""
 
-    def __init__(self, log: EventLog, clock: Clock, health: Health) -> None:
+    def __init__(self, log: Callable[[LogRecord], None], clock: Clock, health: Health) -> None:
         self._log, self._clock, self._health = log, clock, health
 
     def begins(self, run: RunRecord) -> None:
@@ -53,9 +54,9 @@ class Voice:
     def say(self, level: Level, event: str, message: str, **fields: Value | None) -> None:
         """Say one thing now."""
         try:
-            self._log.say(LogRecord(at=self._clock.now(), level=level, event=event, message=message, fields=fields))
-        except OSError as error:
-            self._health.trouble(_LOG, f"the log cannot be written: {error.strerror or error}")
+            self._log(LogRecord(at=self._clock.now(), level=level, event=event, message=message, fields=fields))
+        except (OSError, TargetError) as error:
+            self._health.trouble(_LOG, f"the log cannot be written: {error}")
         else:
             self._health.trouble(_LOG, None)
 

@@ -20,7 +20,7 @@ from orchestrator.settings.units import format_duration, parse_duration, parse_r
 NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
 _BUCKET: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _HOST: Final = r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,253}"
-_LEAST_MEMORY: Final = 64 << 20  # bytes; below this restic only collects garbage
+_LEAST_MEMORY: Final = 128 << 20  # bytes; restic holds 60 to 90 MiB for a repository of no size at all
 _USER: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 _SQLITE: Final = "sqlite:///"
 _POSTGRESQL: Final = "postgresql+psycopg://"
@@ -135,7 +135,7 @@ def _topic(text: object) -> Topic:
 
 def _memory(text: object) -> int:
     if (size := parse_size(text)) < _LEAST_MEMORY:
-        raise ValueError(f'"{text}" is too little for restic to work in: the least is 64MiB')
+        raise ValueError(f'"{text}" is too little for restic to work in: the least is 128MiB')
     return size
 
 

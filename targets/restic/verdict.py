@@ -59,7 +59,7 @@ _CUT: Final[Mapping[Ending, tuple[FailureKind, str]]] = MappingProxyType(
         Ending.DEADLINE: (FailureKind.DEADLINE, "it still ran after {0.deadline_seconds:g} s, and was ended"),
         Ending.NO_PROGRESS: (FailureKind.NO_PROGRESS, "nothing moved for {0.no_progress_seconds:g} s, so it was ended"),
         Ending.GIVEN_UP: (FailureKind.TOOL_FAILED, "restic tried again and again"),
-        Ending.MEMORY: (FailureKind.KILLED, "it held more than {0.memory} bytes of memory, and was ended"),
+        Ending.MEMORY: (FailureKind.KILLED, "it held more than {0.memory} bytes of memory, so it was ended"),
     }
 )
 # When restic told what it was waiting for, that is the failure.

@@ -160,3 +160,12 @@ def test_a_postgresql_that_is_away_stops_the_work_and_its_password_is_not_shown(
     assert "nowhere" in told.message
     assert "the-ledgers-own-secret" not in told.message
     assert not (operator.folder / "primary").exists()
+
+
+def test_a_ledger_on_postgresql_is_sent_to_its_own_tool(operator: Operator, postgresql: PostgresqlServer) -> None:
+    on_postgresql(operator, postgresql.url(postgresql.new_database()))
+    operator.write_settings(operator.settings + "[policies.own]\nsource = {{ tandem = true }}\n")
+    told = refused(operator, "backup", "own")
+    assert told.kind is FailureKind.SOURCE_MISSING
+    assert "pg_dump" in told.message
+    assert operator.tandem("restore", "--ledger").code == 2

@@ -217,31 +217,31 @@ def test_a_trouble_leads_back_to_its_matter_in_one_line(tenant: TenantName | Non
 # --- letters, retries, digests -----------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 40), st.integers(0, 3))
-def test_letters_hold_each_notice_once(many: int, digests: int) -> None:
+@given(st.integers(0, 40), st.integers(0, 3), st.booleans())
+def test_letters_hold_each_notice_once(many: int, digests: int, busy: bool) -> None:
     due = [notice(n) for n in range(many)] + [notice(1000 + n, key=DIGEST) for n in range(digests)]
-    sent = letters(due)
+    sent = letters(due, busy=busy)
     assert sorted(each.id for letter in sent for each in letter) == [each.id for each in due]
-    assert len(sent) == (1 if many > MOST else many) + digests
+    assert len(sent) == (1 if many > MOST or (many and busy) else many) + digests
 
 
-@given(st.lists(st.timedeltas(timedelta(0), 2 * HOUR), max_size=30))
-def test_a_channel_that_was_sent_ten_messages_within_an_hour_is_sent_the_next_after_a_pause(
+@given(st.lists(st.timedeltas(timedelta(0), 4 * HOUR), max_size=30))
+def test_a_channel_that_was_sent_ten_messages_of_late_is_sent_the_next_after_a_pause(
     ages: list[timedelta],
 ) -> None:
     when = not_before([NOW - age for age in ages], NOW)
-    recent = sorted({age for age in ages if age < HOUR})
+    recent = sorted({age for age in ages if age < 2 * HOUR})
     assert when >= NOW
     assert (when > NOW) == (len(recent) >= MOST and recent[0] < 10 * MINUTE)
 
 
-def test_a_day_of_failures_is_ten_messages_an_hour() -> None:
+def test_a_day_of_failures_is_ten_messages_and_six_an_hour() -> None:
     sent: list[datetime] = []
     for second in range(0, 86_400, 20):
         now = NOW + timedelta(seconds=second)
         if not_before(sent, now) == now:
             sent.append(now)
-    assert all(sum(at <= other < at + HOUR for other in sent) <= MOST + 1 for at in sent)
+    assert len(sent) == 9 + 24 * 6
 
 
 @given(st.integers(1, 200), st.timedeltas(timedelta(0), 4 * DAY))

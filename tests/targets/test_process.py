@@ -191,6 +191,32 @@ def test_the_deadline_ends_it() -> None:
     assert (ended.ending, ended.code) == (Ending.DEADLINE, -signal.SIGINT)
 
 
+HUNGRY = """
+    import os, signal, time
+    if os.environ.get("STUBBORN"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    held = b"x" * (96 << 20)
+    time.sleep(600)
+"""
+
+
+def test_a_child_that_holds_too_much_memory_is_ended() -> None:
+    ended, _ = run(python(HUNGRY), limits=Limits(memory=64 * MEBIBYTE, deadline_seconds=60))
+    assert (ended.ending, ended.code) == (Ending.MEMORY, -signal.SIGINT)
+    assert ended.usage.peak_memory > 64 * MEBIBYTE
+
+
+def test_a_child_that_will_not_give_its_memory_back_is_killed() -> None:
+    request = replace(python(HUNGRY), environment={**ENVIRONMENT, "STUBBORN": "1"})
+    limits = Limits(memory=64 * MEBIBYTE, deadline_seconds=60, grace_seconds=0.2)
+    assert run(request, limits=limits)[0].code == -signal.SIGKILL
+
+
+def test_a_child_that_keeps_within_its_memory_is_left_alone() -> None:
+    ended, _ = run(sh("sleep 0.5"), limits=Limits(memory=64 * MEBIBYTE))
+    assert (ended.ending, ended.code) == (Ending.BY_ITSELF, 0)
+
+
 def test_a_stopped_child_makes_no_progress_and_can_still_end_well() -> None:
     def freeze(line: bytes) -> Heard:
         os.kill(int(line), signal.SIGSTOP)

@@ -7,23 +7,27 @@ killed in the middle of work rather than in the middle of an import.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import orchestrator.ledger.migrations
 import orchestrator.ledger.postgresql
 import orchestrator.ledger.tables  # noqa: F401 (imported before the fork)
 from jobs.failure import FailureKind
-from jobs.history import RunRecord
-from orchestrator.ledger.ledger import Busy, Ledger, LedgerError
-from tests.orchestrator.ledger.build import DONE, NOW, OWNER, later, run
+from jobs.history import Owner, RunRecord
+from jobs.retry import SlotEnd
+from jobs.slot import Slot, SlotState
+from orchestrator.ledger.ledger import Busy, Ledger, LedgerError, Superseded
+from tests.orchestrator.ledger.build import DONE, NOW, OWNER, RAN, happening, later, run, slot
 
 NOBODY: Final = 65534
 PATIENCE: Final = 60.0  # seconds
@@ -58,22 +62,62 @@ def hear(connection: Connection) -> Any:
     return connection.recv()
 
 
-def claim_each(answer: Connection, url: str, wanted: list[RunRecord], together: Barrier) -> None:
-    """Claim runs one after the other, each at the same instant as the other child; say which were granted."""
+# What a child does in one round: it looks at the ledger, and gives back what it will do at the common instant.
+Round = Callable[[Ledger, int], Callable[[], object]]
+
+
+def at_once(answer: Connection, url: str, together: Barrier, rounds: int, act: Round) -> None:
+    """Act in each round at the same instant as the other child; say in which rounds it was granted."""
     with Ledger.open(url, create=True, now=NOW) as ledger:
         granted = []
-        for record in wanted:
+        for number in range(rounds):
+            together.wait(PATIENCE)  # the round before is over
+            act_now = act(ledger, number)
             together.wait(PATIENCE)
-            granted.append(_granted(ledger, record))
+            granted.append(_granted(act_now))
         answer.send(granted)
 
 
-def _granted(ledger: Ledger, record: RunRecord) -> bool:
+def _granted(act: Callable[[], object]) -> bool:
     try:
-        ledger.claim(record)
-    except Busy:
+        act()
+    except (Busy, Superseded):
         return False
     return True
+
+
+def claiming(wanted: list[RunRecord], ledger: Ledger, number: int) -> Callable[[], object]:
+    """Claim the round's run."""
+    return lambda: ledger.claim(wanted[number])
+
+
+def taking_over(owner: Owner, ledger: Ledger, number: int) -> Callable[[], object]:
+    """Take the lease over whoever has it."""
+    seen = ledger.lease()
+    return lambda: ledger.take_lease(owner, later(seconds=number), over=seen)
+
+
+def keeping_or_taking_over(owner: Owner, ledger: Ledger, number: int) -> Callable[[], object]:
+    """Show life when it is ours, and take over else."""
+    seen = ledger.lease()
+    if seen is not None and seen.owner == owner:
+        return lambda: ledger.beat(seen, later(seconds=number))
+    return lambda: ledger.take_lease(owner, later(seconds=number), over=seen)
+
+
+def bearing(many: int, ledger: Ledger, number: int) -> Callable[[], object]:
+    """Write down the round's slots, as every scheduler finds them due."""
+    due = [slot(many * number + each) for each in range(many)]
+    return lambda: ledger.born(due, {}, [happening(subject=one.id, text=one.id, key="") for one in due])
+
+
+def tell(answer: Connection, url: str, together: Barrier, name: str, many: int) -> None:
+    """Write many events, a few at a time."""
+    with Ledger.open(url, create=False, now=NOW) as ledger:
+        together.wait(PATIENCE)
+        for number in range(0, many, 3):
+            ledger.add_events(happening(each, subject=name) for each in range(number, min(number + 3, many)))
+    answer.send("done")
 
 
 def create_together(answer: Connection, url: str, together: Barrier) -> None:
@@ -84,15 +128,31 @@ def create_together(answer: Connection, url: str, together: Barrier) -> None:
     answer.send("done")
 
 
-def run_after_run(answer: Connection, url: str, effects: str, first: int) -> None:
-    """Claim, have an effect, finish, and on to the next, until killed."""
+def slot_after_slot(answer: Connection, url: str, effects: str, first: int, linger: bool) -> None:
+    """What is due next becomes a slot, is claimed, has an effect and is finished, and on to the next, until killed.
+
+    `linger`: do not get beyond the first effect.
+    """
     with Ledger.open(url, create=False, now=NOW) as ledger:
         answer.send("started")
         for number in count(first):
-            record = run(number)
+            due = next(iter(ledger.open_slots()), None) or _next_slot(ledger)
+            record = run(number, slot=due.id)
             ledger.claim(record)
             Path(effects, record.id).touch()
-            ledger.finish(record.id, OWNER, DONE, later(days=1, seconds=number))
+            if linger:
+                Event().wait(PATIENCE)
+            ending = SlotEnd(slot=due.id, state=SlotState.SUCCEEDED, why=RAN)
+            ledger.finish(
+                record.id, OWNER, DONE, later(days=1), slot_end=ending, events=[happening(number, subject=due.id)]
+            )
+
+
+def _next_slot(ledger: Ledger) -> Slot:
+    (line,) = ledger.lines_in_force()
+    due = slot(round((line.cursor - NOW) / timedelta(hours=1)) + 1, line=line.id)
+    ledger.born([due], {line.id: due.nominal})
+    return due
 
 
 def create(answer: Connection, url: str) -> None:

@@ -7,27 +7,37 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from jobs.event import Event
 from jobs.history import Job, Outcome, RunState
 from jobs.policy import PolicyName
+from jobs.retry import SlotEnd
+from jobs.slot import SlotState
 from orchestrator.ledger.ledger import Ledger
-from tests.orchestrator.ledger.build import NOW, later, run
+from tests.orchestrator.ledger.build import NOW, OWNER, RAN, STRANGER, later, line, repository, run, slot
 from tests.orchestrator.ledger.children import (
     PATIENCE,
+    Round,
+    at_once,
+    bearing,
     child,
-    claim_each,
+    claiming,
     create,
     create_together,
     hear,
+    keeping_or_taking_over,
     processes,
-    run_after_run,
+    slot_after_slot,
+    taking_over,
+    tell,
 )
 
 ROUNDS = 25
-KILLS = {"sqlite": 20, "postgresql": 8}
+KILLS = 10
 
 
 def file_of(url: str) -> Path:
@@ -41,39 +51,91 @@ def assert_sound(url: str) -> None:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def wait_for_another(effects: Path) -> None:
-    """Until one more effect is there: how long a machine takes to its first one says nothing about the ledger."""
-    before, give_up = len(list(effects.iterdir())), time.monotonic() + PATIENCE
-    while len(list(effects.iterdir())) == before:
-        assert time.monotonic() < give_up, "the child does nothing"
-        time.sleep(0.001)
+def both(url: str, one: Round, other: Round, rounds: int = ROUNDS) -> list[tuple[bool, bool]]:
+    """What two processes were granted in each round."""
+    together = processes().Barrier(2)
+    with (
+        child(at_once, url, together, rounds, one) as (_, first),
+        child(at_once, url, together, rounds, other) as (_, second),
+    ):
+        return list(zip(hear(first), hear(second), strict=True))
 
 
 @pytest.mark.parametrize(
-    "jobs", [(Job.BACKUP, Job.BACKUP), (Job.CHECK, Job.BACKUP), (Job.RETENTION, Job.CHECK)], ids="-".join
+    "jobs",
+    [
+        (Job.BACKUP, Job.BACKUP),
+        (Job.CHECK, Job.BACKUP),
+        (Job.RETENTION, Job.CHECK),
+        (Job.RESTORE, Job.RESTORE),  # two of which may run beside each other, but not for the same slot
+    ],
+    ids="-".join,
 )
 def test_of_two_claims_at_the_same_instant_exactly_one_is_granted(
     url: str, ledger: Ledger, jobs: tuple[Job, Job]
 ) -> None:
-    policies = [PolicyName(f"policy-{number}") for number in range(ROUNDS)]
+    slots = [slot(number) for number in range(ROUNDS)]
+    ledger.born(slots, {})
     wanted = [
         [
             # each round has a tenant of its own, so that rounds do not wait for each other
-            run(100 * side + number, job=job, policy=policy, tenant=policy)
-            for number, policy in enumerate(policies)
+            run(
+                100 * side + number,
+                job=job,
+                policy=f"policy-{number}",
+                tenant=f"tenant-{number}",
+                slot=slots[number].id,
+            )
+            for number in range(ROUNDS)
         ]
         for side, job in enumerate(jobs)
     ]
-    together = processes().Barrier(2)
-    with (
-        child(claim_each, url, wanted[0], together) as (_, one),
-        child(claim_each, url, wanted[1], together) as (_, other),
-    ):
-        granted = list(zip(hear(one), hear(other), strict=True))
+    for number in range(ROUNDS):
+        ledger.remember(repository(f"tenant-{number}"))
+    granted = both(url, partial(claiming, wanted[0]), partial(claiming, wanted[1]))
     assert [sum(pair) for pair in granted] == [1] * ROUNDS
-    assert {record.id for record in ledger.open_runs()} == {
-        wanted[side][number].id for number, pair in enumerate(granted) for side in (0, 1) if pair[side]
-    }
+    winners = {wanted[side][number] for number, pair in enumerate(granted) for side in (0, 1) if pair[side]}
+    assert set(ledger.open_runs()) == winners
+    assert {(one.id, one.run) for one in ledger.open_slots()} == {(record.slot, record.id) for record in winners}
+
+
+def test_of_two_that_take_over_at_the_same_instant_exactly_one_has_the_lease(url: str, ledger: Ledger) -> None:
+    granted = both(url, partial(taking_over, OWNER), partial(taking_over, STRANGER))
+    assert [sum(pair) for pair in granted] == [1] * ROUNDS
+    lease = ledger.lease()
+    assert lease is not None
+    assert (lease.term, lease.owner) == (ROUNDS, OWNER if granted[-1][0] else STRANGER)
+
+
+def test_a_sign_of_life_and_a_take_over_at_the_same_instant_never_both_succeed(url: str, ledger: Ledger) -> None:
+    ledger.take_lease(OWNER, NOW)
+    granted = both(url, partial(keeping_or_taking_over, OWNER), partial(keeping_or_taking_over, STRANGER))
+    assert [sum(pair) for pair in granted] == [1] * ROUNDS
+
+
+def test_two_schedulers_that_find_the_same_due_make_it_once(url: str, ledger: Ledger) -> None:
+    granted = both(url, partial(bearing, 20), partial(bearing, 20), rounds=10)
+    assert all(all(pair) for pair in granted)
+    assert len(ledger.open_slots()) == 200
+    assert sorted(event.text for event in ledger.events()) == sorted(one.id for one in ledger.open_slots())
+
+
+def test_who_reads_events_while_two_write_them_misses_none(url: str, ledger: Ledger) -> None:
+    together, many = processes().Barrier(2), 150
+    with (
+        child(tell, url, together, "one", many) as (_, first),
+        child(tell, url, together, "other", many) as (_, second),
+    ):
+        seen: list[Event] = []
+        give_up = time.monotonic() + PATIENCE
+        while len(seen) < 2 * many and time.monotonic() < give_up:
+            written = first.poll() and second.poll()
+            news = ledger.events(seen[-1].id if seen else 0)
+            seen += news
+            if written and not news:
+                break
+    for name in ("one", "other"):
+        assert [event.text for event in seen if event.subject == name] == [f"event {number}" for number in range(many)]
 
 
 def test_two_that_create_the_same_ledger_at_once_share_one(url: str, tmp_path: Path) -> None:
@@ -89,35 +151,55 @@ def test_two_that_create_the_same_ledger_at_once_share_one(url: str, tmp_path: P
         assert [path.name for path in tmp_path.iterdir()] == ["ledger.db"]
 
 
-def test_kill_9_at_any_instant_leaves_a_sound_ledger_and_no_effect_without_its_intent(
+def wait_for_another(effects: Path) -> None:
+    """Until one more effect is there: how long a machine takes to its first one says nothing about the ledger."""
+    before, give_up = len(list(effects.iterdir())), time.monotonic() + PATIENCE
+    while len(list(effects.iterdir())) == before:
+        assert time.monotonic() < give_up, "the child does nothing"
+        time.sleep(0.001)
+
+
+def assert_all_adds_up(ledger: Ledger, effects: Path) -> None:
+    """Every moment up to the cursor has its slot; runs, slots and events tell the same; no effect without its run."""
+    ledger.add_events([])  # takes its turn after what a killed process may have handed to its server
+    runs, slots = {record.id: record for record in ledger.runs()}, ledger.slots()
+    (line_now,) = ledger.lines_in_force()
+    assert [one.nominal for one in reversed(slots)] == [later(hours=1 + number) for number in range(len(slots))]
+    assert line_now.cursor == later(hours=len(slots))
+    assert {path.name for path in effects.iterdir()} <= set(runs)
+    succeeded = {record.slot for record in runs.values() if record.state is RunState.SUCCEEDED}
+    assert {one.id for one in slots if one.state is SlotState.SUCCEEDED} == succeeded
+    assert sorted(event.subject for event in ledger.events()) == sorted(succeeded)
+    assert {(one.id, one.run) for one in slots if one.state is SlotState.RUNNING} == {
+        (record.slot, record.id) for record in ledger.open_runs()
+    }
+    assert all(Path(effects, record.id).exists() for record in runs.values() if record.state is RunState.SUCCEEDED)
+
+
+def test_kill_9_at_any_instant_loses_no_slot_doubles_none_and_leaves_no_effect_without_its_intent(
     url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     effects = tmp_path / "effects"
     effects.mkdir()
+    ledger.put_lines([], [line()])
     pause = random.Random(4711)
-    enough = KILLS["sqlite" if url.startswith("sqlite") else "postgresql"]
-    left_open = 0
-    for attempt in range(10 * enough):
-        if attempt >= enough and left_open and len(list(effects.iterdir())) > enough:
-            break
-        with child(run_after_run, url, str(effects), 10_000 * attempt) as (process, answer):
+    cut_off = 0
+    for attempt in range(KILLS):
+        linger = attempt == 1  # so that one kill at least finds a run that is open, whatever the machine's pace
+        with child(slot_after_slot, url, str(effects), 10_000 * attempt, linger) as (process, answer):
             assert hear(answer) == "started"
             if attempt % 4:  # every fourth is killed wherever its first steps are; the others are known to be at work
                 wait_for_another(effects)
             time.sleep(pause.uniform(0, 0.02))
             process.kill()
             process.join(PATIENCE)
-        assert_sound(url)
-        recorded = {record.id: record for record in ledger.runs()}
-        done = {path.name for path in effects.iterdir()}
-        assert done <= set(recorded)
-        assert {name for name, record in recorded.items() if record.state is RunState.SUCCEEDED} <= done
-        still_open = ledger.open_runs()
-        assert len(still_open) <= 1
-        for record in still_open:
-            left_open += 1
-            ledger.resolve(record.id, Outcome(state=RunState.INTERRUPTED), later(days=2))
-    assert left_open > 0, "no kill hit an open run, so nothing was shown"
+        assert_all_adds_up(ledger, effects)
+        for record in ledger.open_runs():
+            cut_off += 1
+            again = SlotEnd(slot=record.slot or "", state=SlotState.DUE, why=RAN)
+            ledger.resolve(record.id, Outcome(state=RunState.INTERRUPTED), later(days=2), slot_end=again)
+    assert_sound(url)
+    assert cut_off > 0
 
 
 def test_kill_9_while_it_is_created_leaves_no_half_ledger(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ def test_a_slot_that_is_not_due_is_not_run(ledger: Ledger, which: int, stands: s
     first = running(ledger)
     ledger.born([closed(2)], {})
     with pytest.raises(Superseded, match=f"{slot(which).id}.*{stands}"):
-        ledger.claim(run(2, policy=PolicyName("mail")), slot=slot(which).id)
+        ledger.claim(run(2, policy=PolicyName("mail"), tenant=TenantName("south")), slot=slot(which).id)
     assert ledger.runs() == (first,)
 
 
@@ -336,7 +336,7 @@ def test_a_slot_whose_run_failed_may_be_due_again(ledger: Ledger) -> None:
 def test_a_run_and_its_slot_end_together_or_not_at_all(ledger: Ledger, owner: Any, ending: SlotEnd) -> None:
     record = running(ledger)
     ledger.born([slot(2), slot(3)], {})
-    ledger.claim(run(3, policy=PolicyName("mail")), slot=slot(3).id)
+    ledger.claim(run(3, policy=PolicyName("mail"), tenant=TenantName("south")), slot=slot(3).id)
     before = ledger.slots(), ledger.runs()
     with pytest.raises(Superseded):
         ledger.finish(record.id, owner, DONE, later(days=1), slot_end=ending, events=[happening()])

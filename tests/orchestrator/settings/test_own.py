@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,3 +100,14 @@ def test_a_ledger_on_postgresql_is_sent_to_its_own_tool(write: Write) -> None:
     (mistake,) = refused.value.mistakes
     assert "policies.own.source.tandem" in str(mistake)
     assert "pg_dump" in str(mistake)
+
+
+def test_the_settings_that_the_manual_has_people_write_by_hand_are_enough(tmp_path: Path) -> None:
+    manual = (Path(__file__).resolve().parents[3] / "docs/manual.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"^ *```toml\n(.*?)^ *```$", manual, re.M | re.S) if "By hand" in text]
+    main = tmp_path / "settings.toml"
+    main.write_text(block)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/operator.key").touch(mode=0o600)
+    (policy,) = settings_room.load(main).policies
+    assert policy.source == Own()

@@ -115,6 +115,11 @@ def test_the_environment_is_explicit() -> None:
     }
 
 
+def test_the_memory_to_do_with_is_told_in_bytes() -> None:
+    assert environment({}, Path("/cache"), (), memory=128 << 20)["GOMEMLIMIT"] == "134217728B"
+    assert "GOMEMLIMIT" not in environment({"GOMEMLIMIT": "1"}, Path("/cache"), ())
+
+
 def test_variables_may_not_contradict_and_the_error_names_no_value() -> None:
     first, second = (access(environment={"AWS_ACCESS_KEY_ID": Secret(key)}) for key in ("key-one", "key-two"))
     with pytest.raises(ValueError, match="AWS_ACCESS_KEY_ID") as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,10 @@ def test_two_repositories_with_other_keys_cannot_be_served_at_once(site: Site) -
 
 def test_limits_are_those_it_was_given(installed: Restic) -> None:
     assert installed.limits == LIMITS
+
+
+def test_it_works_with_the_memory_it_is_given(site: Site) -> None:
+    """Go refuses to start when it cannot read the figure."""
+    restic = Restic.find(site.restic.program, cache=site.restic.cache, limits=LIMITS, memory=128 << 20)
+    assert restic.backup(access(site.primary), request(site.source), watch=lambda _: None, stop=site.stop).files == 2
+    assert (restic.memory, restic.limits) == (128 << 20, replace(LIMITS, memory=192 << 20))

@@ -264,6 +264,12 @@ def test_a_backup_that_stands_still_is_ended(site: Site) -> None:
     assert site.locks() == []
 
 
+def test_a_restic_that_takes_too_much_memory_is_ended(site: Site, tmp_path: Path) -> None:
+    hungry = Restic.find(site.restic.program, cache=tmp_path, limits=LIMITS, memory=16 << 20)
+    assert long_backup(site, unwatched, restic=hungry) is KIND.KILLED
+    assert site.locks() == []
+
+
 def test_a_killed_backup_is_told_and_its_lock_can_be_taken_away(site: Site) -> None:
     assert long_backup(site, once_it_moves(lambda restic: restic.kill())) is KIND.KILLED
     assert len(site.locks()) == 1

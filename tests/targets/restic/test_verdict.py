@@ -23,7 +23,7 @@ from targets.secret import Secret
 from tests.targets.restic.recorded import VERSIONS, Recorded, recorded
 
 KIND = FailureKind
-LIMITS: Final = Limits(deadline_seconds=3600, no_progress_seconds=60)
+LIMITS: Final = Limits(deadline_seconds=3600, no_progress_seconds=60, memory=3 << 19)
 
 # name → (command, failure). Where restic would have gone on trying for minutes, the recording was cut short.
 FAILURES: Final = {
@@ -187,6 +187,7 @@ def cases() -> Iterator[tuple[Ended, FailureKind, str]]:
     yield ended(130, how=Ending.NO_PROGRESS), KIND.NO_PROGRESS, "60 s"
     yield ended(130, how=Ending.NO_PROGRESS, errors=refused), KIND.VAULT_UNREACHABLE, "60 s"
     yield ended(130, how=Ending.GIVEN_UP, errors=refused), KIND.VAULT_UNREACHABLE, "connection refused"
+    yield ended(130, how=Ending.MEMORY), KIND.KILLED, "more than 1572864 bytes of memory"
     yield ended(-9), KIND.KILLED, "SIGKILL"
     yield ended(-40), KIND.KILLED, "40"
     yield ended(130, errors="signal interrupt received, cleaning up"), KIND.KILLED, "130"

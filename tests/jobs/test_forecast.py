@@ -1,0 +1,178 @@
+"""The forecast is what agenda and dispatch would come to, asked at every event; and always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.agenda import births, lines_of, next_due
+from jobs.dispatch import Concurrency, Situation, dispatch, related_ids
+from jobs.forecast import USUAL, Durations, Planned, forecast
+from jobs.history import CheckResult, Job, RunRecord, RunState
+from jobs.policy import Objectives, Policy
+from jobs.slot import OPEN, Line, Slot, SlotState
+from jobs.window import Window
+from tests.jobs.making import DAY, HOUR, MINUTE, NIGHTLY, NOW, OWNER, policy, situation, timetable
+
+Fate = tuple[str, str, datetime | None, datetime | None]
+
+
+def told(planned: Planned) -> Fate:
+    return planned.slot.id, planned.state, planned.starts_at, planned.ends_at
+
+
+class Naive:
+    """The same world, in which everything is asked again at every event."""
+
+    def __init__(self, lines: Sequence[Line], known: Situation, durations: Durations) -> None:
+        self.lines = list(lines)
+        self.slots: dict[str, Slot] = {}
+        self.running: dict[str, tuple[RunRecord, datetime]] = {}
+        self.good = dict(known.good)
+        self.last = dict(known.last_backups)
+        self.known = known
+        self.durations = durations
+        self.looks: set[datetime] = set()
+        for begun in known.under_way:
+            self.running[begun.id] = (begun, max(NOW, begun.started_at + self.takes(begun)))
+
+    def takes(self, work: RunRecord | Slot) -> timedelta:
+        return self.durations.get((work.policy, work.job, work.vault), USUAL)
+
+    def next(self, now: datetime, until: datetime) -> datetime | None:
+        dues = (next_due(line) for line in self.lines)
+        coming = {due for due in dues if due is not None} | {end for _, end in self.running.values()}
+        later = {at for at in coming | self.looks if now < at <= until}
+        return min({now} if any(end == now for _, end in self.running.values()) else later, default=None)
+
+    def events(self, until: datetime) -> Iterator[Fate]:
+        now: datetime | None = NOW
+        while now is not None:
+            yield from self.at(now, until)
+            now = self.next(now, until)
+        for waits in self.slots.values():
+            if waits.state is SlotState.DUE:
+                yield waits.id, SlotState.DUE, None, None
+
+    def at(self, now: datetime, until: datetime) -> Iterator[Fate]:
+        for done, end in list(self.running.values()):
+            if end == now:
+                self.ends(done, now)
+        for place, line in enumerate(self.lines):
+            born = births(line, now)
+            self.slots |= {each.id: each for each in born.slots}
+            self.looks |= {each.until for each in born.slots if each.until is not None}
+            self.lines[place] = replace(line, cursor=born.cursor)
+        moves = dispatch([each for each in self.slots.values() if each.state in OPEN], self.situation(), now)
+        for closing in moves.closings:
+            self.slots[closing.slot.id] = replace(closing.slot, state=closing.state, closed_at=now)
+            yield closing.slot.id, closing.state, None, now
+        for wait in moves.waits:
+            self.slots[wait.slot.id] = replace(wait.slot, why=wait.why)
+            self.looks |= set() if wait.until is None else {wait.until}
+        for start in moves.starts:
+            end = now + self.takes(start.slot)
+            begun = record(start.slot, now, start.step.read_data)
+            self.slots[start.slot.id] = replace(start.slot, state=SlotState.RUNNING)
+            self.running[begun.id] = (begun, end)
+            yield start.slot.id, SlotState.SUCCEEDED if end <= until else SlotState.RUNNING, now, end
+
+    def ends(self, done: RunRecord, now: datetime) -> None:
+        del self.running[done.id]
+        done = replace(done, state=RunState.SUCCEEDED, finished_at=now)
+        self.good[done.policy, done.job, done.vault] = done
+        if done.job is Job.BACKUP:
+            self.last[done.policy] = done
+        if done.slot is not None:
+            self.slots[done.slot] = replace(self.slots[done.slot], state=SlotState.SUCCEEDED, closed_at=now)
+
+    def situation(self) -> Situation:
+        ids = {other for each in self.slots.values() for other in related_ids(each, self.known.policies)}
+        return replace(
+            self.known,
+            related={each: self.slots[each] for each in ids if each in self.slots},
+            under_way=tuple(begun for begun, _ in self.running.values()),
+            good=dict(self.good),
+            last_backups=dict(self.last),
+        )
+
+
+def record(slot: Slot, now: datetime, read_data: str) -> RunRecord:
+    return RunRecord(
+        id=slot.id,
+        job=slot.job,
+        tenant=slot.tenant,
+        policy=slot.policy,
+        site=slot.site,
+        vault=slot.vault,
+        source_vault=slot.source_vault,
+        settings_hash=slot.settings_hash,
+        state=RunState.RUNNING,
+        owner=OWNER,
+        started_at=now,
+        result=CheckResult(read_data=read_data) if slot.job is Job.CHECK else None,
+        slot=slot.id,
+    )
+
+
+tables = st.fixed_dictionaries(
+    {"backup": st.sampled_from([NIGHTLY, "every 2h", "every 30m", "daily at 03:00"])},
+    optional={
+        "replicate": st.sampled_from(["after backup", "every 3h"]),
+        "check": st.sampled_from(["every 4h", "daily at 03:00", "after backup"]),
+        "restore_test": st.sampled_from(["every 4h", "daily at 03:00", "after backup"]),
+        "retention": st.sampled_from(["after backup", "every 1h"]),
+    },
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[tuple[Policy, ...], Concurrency, Durations]:
+    made = tuple(
+        policy(
+            name,
+            tenant=draw(st.sampled_from(["north", "south"])),
+            replica=draw(st.sampled_from(["two", "two", None])),
+            timetable=timetable(**draw(tables)),
+            splay=draw(st.sampled_from([0, 7])) * MINUTE,
+            catch_up=draw(st.sampled_from([None, None, 20 * MINUTE])),
+            read_data=draw(st.sampled_from(["none", "10%", "100%"])),
+            window=draw(st.sampled_from([None, None, Window("04:00-05:30")])),
+            objectives=draw(st.sampled_from([Objectives(), Objectives(rpo=2 * HOUR, check_age=DAY)])),
+        )
+        for name in draw(st.sets(st.sampled_from("abcde"), min_size=1))
+    )
+    limits = draw(
+        st.builds(
+            Concurrency,
+            runs=st.integers(1, 3),
+            per_site=st.sampled_from([None, 1]),
+            per_vault=st.sampled_from([None, 1, 2]),
+            per_host=st.sampled_from([None, 1]),
+        )
+    )
+    lines = [line for each in made for line in lines_of(each, NOW)]
+    takes = st.sampled_from([1, 1, 5, 25, 70])
+    return made, limits, {line.key: draw(takes) * MINUTE for line in lines}
+
+
+def known_of(policies: Sequence[Policy], limits: Concurrency) -> Situation:
+    return situation(*policies, limits=limits)
+
+
+@settings(deadline=None, max_examples=60)
+@given(worlds())
+def test_it_is_what_dispatch_at_every_event_would_come_to(
+    world: tuple[tuple[Policy, ...], Concurrency, Durations],
+) -> None:
+    policies, limits, durations = world
+    lines = [line for each in policies for line in lines_of(each, NOW)]
+    known = known_of(policies, limits)
+    until = NOW + 10 * HOUR
+    made = [told(each) for each in forecast(lines, (), known, durations, NOW, until)]
+    asked = list(Naive(lines, known, durations).events(until))
+    assert sorted(made) == sorted(asked)

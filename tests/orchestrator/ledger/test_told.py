@@ -1,0 +1,156 @@
+"""Events, notices and alarms on both databases: in order, each once, and none lost between writers and readers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from jobs.event import Topic
+from jobs.notice import NoticeState
+from jobs.policy import PolicyName, TenantName
+from orchestrator.ledger.ledger import Ledger, Superseded
+from tests.orchestrator.ledger.build import NOW, alarm, happening, later, message
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def test_events_come_back_in_the_order_in_which_they_were_written(ledger: Ledger) -> None:
+    late_news = [happening(9), happening(1, text="\udcff\x00 é", tenant=None, policy=None), happening(5, id=4711)]
+    ledger.add_events(late_news[:1])
+    ledger.add_events(late_news[1:])
+    found = ledger.events()
+    assert [replace(event, id=0) for event in found] == [replace(event, id=0) for event in late_news]
+    assert [event.id for event in found] == sorted({event.id for event in found})
+    assert found[0].id > 0
+
+
+def test_events_are_found_by_what_they_are(ledger: Ledger) -> None:
+    ledger.add_events(
+        happening(
+            number,
+            tenant=TenantName("south") if number % 2 else None,
+            topic=Topic.MISSED if number % 3 else Topic.FAILED,
+        )
+        for number in range(12)
+    )
+    every = ledger.events()
+    assert ledger.events(every[7].id) == every[8:]
+    assert ledger.events(every[-1].id) == ()
+    assert ledger.events(every[3].id, limit=2) == every[4:6]
+    assert ledger.events(since=later(seconds=3), until=later(seconds=6)) == every[3:6]
+    assert ledger.events(tenant="south") == every[1::2]
+    assert ledger.events(topics=[Topic.FAILED]) == every[::3]
+    assert ledger.events(topics=[]) == ()
+
+
+# --- the outbox -------------------------------------------------------------------------------------------------------
+
+
+def test_notices_are_queued_together_with_how_far_was_told(ledger: Ledger) -> None:
+    assert ledger.told_until() == 0
+    ledger.queue([message(1, subject="\udcff\x00", tenant=None), message(2)], 7)
+    assert ledger.told_until() == 7
+    found = ledger.notices()
+    assert [replace(one, id=0) for one in found] == [message(1, subject="\udcff\x00", tenant=None), message(2)]
+    ledger.queue([], 9, seen=7)
+    ledger.queue([message(3)], 9, seen=9)  # such as a digest: nothing new has happened
+    assert (ledger.told_until(), len(ledger.notices())) == (9, 3)
+
+
+@pytest.mark.parametrize(("until", "seen"), [(6, None), (9, 5), (9, 8)])
+def test_what_another_process_has_told_is_not_told_again(ledger: Ledger, until: int, seen: int | None) -> None:
+    ledger.queue([message(1)], 7)
+    with pytest.raises(Superseded, match="event 7"):
+        ledger.queue([message(2)], until, seen=seen)
+    assert (ledger.told_until(), len(ledger.notices())) == (7, 1)
+
+
+def test_a_notice_is_pending_from_its_moment_on_until_it_is_settled(ledger: Ledger) -> None:
+    ledger.queue([message(2), message(1), message(3)], 3)
+    second, first, third = ledger.notices()
+    assert ledger.pending_notices(later(seconds=2)) == (first, second)
+    ledger.settle(first.id, NoticeState.PENDING, 1, later(minutes=5), "no answer \udcff", later(seconds=9))
+    ledger.settle(second.id, NoticeState.DELIVERED, 1, second.next_at, "", later(seconds=9))
+    ledger.settle(third.id, NoticeState.GIVEN_UP, 8, third.next_at, "no answer", later(days=3))
+    waiting = replace(first, attempts=1, next_at=later(minutes=5), error="no answer \udcff")
+    assert ledger.pending_notices(later(minutes=4)) == ()
+    assert ledger.pending_notices(later(minutes=5)) == (waiting,)
+    assert ledger.notices() == (
+        replace(second, state=NoticeState.DELIVERED, attempts=1, delivered_at=later(seconds=9)),
+        waiting,
+        replace(third, state=NoticeState.GIVEN_UP, attempts=8, error="no answer"),
+    )
+    assert ledger.notices(later(seconds=2), later(seconds=3)) == ledger.notices()[:1]
+
+
+@pytest.mark.parametrize("state", [NoticeState.DELIVERED, NoticeState.GIVEN_UP])
+def test_a_notice_is_settled_once(ledger: Ledger, state: NoticeState) -> None:
+    ledger.queue([message()], 1)
+    (one,) = ledger.notices()
+    ledger.settle(one.id, state, 1, NOW, "", NOW)
+    settled = ledger.notices()
+    for number in (one.id, one.id + 1):
+        with pytest.raises(Superseded, match=f"notice {number}"):
+            ledger.settle(number, NoticeState.PENDING, 2, NOW, "", NOW)
+    assert ledger.notices() == settled
+
+
+def test_deliveries_are_settled_together_with_what_follows_from_them(ledger: Ledger) -> None:
+    ledger.queue([message(1), message(2)], 2)
+    first, second = ledger.notices()
+    settled = [
+        replace(first, state=NoticeState.DELIVERED, attempts=1, delivered_at=later(seconds=9)),
+        replace(second, state=NoticeState.GIVEN_UP, attempts=9, error="no answer"),
+    ]
+    ledger.settle_each(settled, [happening()])
+    assert list(ledger.notices()) == settled
+    ledger.settle_each([replace(first, attempts=4711)])  # no longer pending
+    assert list(ledger.notices()) == settled
+    assert [event.text for event in ledger.events()] == ["event 1"]
+
+
+# --- alarms -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_alarm_stands_from_when_it_was_first_seen_until_it_is_cleared(ledger: Ledger) -> None:
+    lock = alarm("lock-stale/\udcff", tenant=None, policy=None, raised_at=later(hours=1))
+    ledger.set_alarms([alarm()], [], NOW, [happening(1)])
+    ledger.set_alarms([lock, alarm(raised_at=later(hours=1), text="still so")], [], later(hours=1))
+    assert ledger.alarms() == (alarm(), lock)
+    ledger.set_alarms([], [alarm().key, "never raised"], later(hours=2), [happening(2)])
+    assert ledger.alarms() == (lock,)
+    ledger.set_alarms([alarm(raised_at=later(hours=3))], [lock.key], later(hours=3))
+    assert ledger.alarms() == (alarm(raised_at=later(hours=3)),)
+    assert [event.text for event in ledger.events()] == ["event 1", "event 2"]
+
+
+def test_an_alarm_that_ends_and_begins_at_once_is_a_new_one(ledger: Ledger) -> None:
+    ledger.set_alarms([alarm()], [], NOW)
+    again = alarm(raised_at=later(hours=1), policy=PolicyName("mail"))
+    ledger.set_alarms([again], [again.key], later(hours=1))
+    assert ledger.alarms() == (again,)
+
+
+# --- nothing by halves -----------------------------------------------------------------------------------------------
+
+
+def naive(moment: datetime) -> Any:
+    return moment.replace(tzinfo=None)
+
+
+def test_a_naive_moment_is_refused_and_nothing_is_written(ledger: Ledger) -> None:
+    wrong = happening(at=naive(NOW))
+    for write in (
+        lambda: ledger.add_events([happening(), wrong]),
+        lambda: ledger.set_alarms([alarm()], [], NOW, [wrong]),
+        lambda: ledger.set_alarms([alarm()], ["any"], naive(NOW)),
+        lambda: ledger.queue([message(), message(made_at=naive(NOW))], 1),
+        lambda: ledger.events(since=naive(NOW)),
+        lambda: ledger.notices(until=naive(NOW)),
+    ):
+        with pytest.raises(ValueError, match="aware"):
+            write()
+    assert (ledger.events(), ledger.alarms(), ledger.notices(), ledger.told_until()) == ((), (), (), 0)

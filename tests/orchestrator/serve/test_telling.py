@@ -1,0 +1,367 @@
+"""From events to messages: real ledger, real servers, a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.event import SEVERITIES, Event, Topic
+from jobs.failure import Failure, FailureKind
+from jobs.notice import DIGEST, Notice, NoticeState
+from jobs.policy import TenantName
+from jobs.schedule import Schedule
+from orchestrator.clock import Clock
+from orchestrator.ledger.ledger import Ledger, LedgerError, Superseded
+from orchestrator.serve.telling import Telling
+from orchestrator.settings.secrets import SecretEnvironment, SecretRef
+from orchestrator.settings.values import Channel
+from targets.errors import TargetError
+from targets.notify import Apprise
+from targets.secret import Secret
+from tests.servers.webhook import Webhook, webhook
+
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+A, B = TenantName("minfopra"), TenantName("customs")
+ON = frozenset({Topic.FAILED, Topic.MISSED, Topic.DAMAGE_FOUND, Topic.DELIVERY_FAILED, Topic.RECOVERED})
+
+
+class HandClock(Clock):
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = START
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - START).total_seconds()
+
+
+class Office:
+    """A ledger, a clock, and whoever tells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = HandClock()
+        self.url = f"sqlite:///{folder / 'ledger.db'}"
+        self.ledger = Ledger.open(self.url, create=True, now=START)
+        self.announced: list[Event] = []
+        self.telling = self.opened()
+
+    def opened(self, *channels: Channel) -> Telling:
+        """A new process's notifier."""
+        apprise = Apprise(patience=0.3)
+        self.telling = Telling(
+            self.ledger,
+            channels,
+            resolve=self.resolve,
+            send=apprise.send,
+            clock=self.clock,
+            service="Opérateur",
+            zone="Africa/Douala",
+            announce=self.announced.append,
+        )
+        return self.telling
+
+    def resolve(self, reference: SecretRef, name: str) -> Secret:
+        assert isinstance(reference, SecretEnvironment)
+        if not reference.variable.startswith("json"):
+            raise TargetError("read", name, FailureKind.SECRET_UNAVAILABLE, "it is not set")
+        return Secret(reference.variable)
+
+    def happens(self, *keys: str, topic: Topic = Topic.FAILED, tenant: TenantName | None = A) -> None:
+        """Events, each of another matter."""
+        self.ledger.add_events(
+            Event(
+                at=self.clock.at,
+                topic=topic,
+                severity=SEVERITIES[topic],
+                tenant=tenant,
+                subject=f"backup {key} at primary",
+                text="Why.",
+                key=f"{key}/backup/primary",
+            )
+            for key in keys
+        )
+
+    def round(self, after: timedelta = timedelta(0)) -> None:
+        """Some time passes, and people are told."""
+        self.clock.at += after
+        self.telling.tell()
+        assert self.telling.wait(20)
+
+    def notices(self) -> tuple[Notice, ...]:
+        return self.ledger.notices()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    made = Office(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with webhook() as made:
+        yield made
+
+
+def channel(name: str, *hooks: Webhook, **changes: Any) -> Channel:
+    made = Channel(name=name, urls=tuple(f"json://{each.address}/" for each in hooks), on=ON)
+    return replace(made, **changes)
+
+
+def titles(hook: Webhook) -> list[str]:
+    return [told["title"] for told in hook.accepted]
+
+
+def test_an_event_is_told_once_with_its_reference(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook))
+    office.happens("files")
+    office.round()
+    office.round(MINUTE)
+    (told,) = hook.accepted
+    assert told["title"] == "[Opérateur] failed: backup files at primary"
+    (notice,) = office.notices()
+    assert (notice.state, notice.delivered_at, notice.attempts) == (NoticeState.DELIVERED, START, 0)
+    assert f"Notice {notice.id}, made 2026-11-21 03:00 UTC." in told["message"]
+
+
+def test_a_server_down_for_an_hour_is_told_later_and_once(office: Office) -> None:
+    """The real server refuses for an hour of the clock, then accepts: one message, that says that it is late."""
+    with webhook(listening=False) as hook:
+        office.opened(channel("ops", hook))
+        office.happens("files")
+        for _ in range(60):
+            office.round(MINUTE)
+        assert (hook.asked, office.notices()[0].state) == (0, NoticeState.PENDING)
+        assert "Connection refused" in office.notices()[0].error
+        hook.open()
+        for _ in range(60):
+            office.round(MINUTE)
+        (told,) = hook.accepted
+    assert re.search(r"Sent 2026-11-21 04:\d\d UTC, after 5 tries that failed\.", told["message"])
+    assert office.notices()[0].state is NoticeState.DELIVERED
+    assert office.notices()[0].error == ""
+
+
+def test_a_restart_neither_forgets_nor_repeats(office: Office, hook: Webhook) -> None:
+    with webhook(listening=False) as away:
+        office.opened(channel("ops", hook), channel("chat", away))
+        office.happens("files")
+        office.round()
+        office.ledger.close()
+        office.ledger = Ledger.open(office.url, create=False, now=START)
+        away.open()
+        office.opened(channel("ops", hook), channel("chat", away))
+        office.round(MINUTE)
+        office.happens("files")
+        office.round(MINUTE)
+        assert (len(hook.accepted), len(away.accepted)) == (1, 1)
+
+
+def test_a_channel_that_hangs_keeps_nobody_waiting(office: Office, hook: Webhook) -> None:
+    with webhook() as stuck:
+        stuck.hang.set()
+        office.opened(channel("stuck", stuck), channel("ops", hook))
+        office.happens("files")
+        office.telling.tell()
+        office.happens("mail")
+        office.telling.tell()
+        assert office.telling.wait(20)
+        office.round()
+        assert len(hook.accepted) == 2
+        stuck.hang.clear()
+        stuck.release.set()
+        office.round(2 * MINUTE)
+        assert sorted(titles(stuck)) == sorted(titles(hook))
+
+
+def test_the_same_trouble_is_told_again_after_a_day_or_a_recovery(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook))
+    for _ in range(26):
+        office.happens("files")
+        office.round(HOUR)
+    assert len(hook.accepted) == 2
+    office.happens("files", topic=Topic.RECOVERED)
+    office.round(HOUR)
+    office.happens("files")
+    office.round(HOUR)
+    assert [title.split("] ")[1].split(":")[0] for title in titles(hook)] == ["failed", "failed", "recovered", "failed"]
+
+
+def test_a_channel_of_one_tenant_hears_of_no_other(office: Office, hook: Webhook) -> None:
+    office.opened(channel("customs", hook, tenants=frozenset({B})))
+    office.happens("files")
+    office.happens("scans", tenant=B)
+    office.happens("clock", tenant=None)
+    office.round()
+    assert titles(hook) == ["[Opérateur] failed: backup scans at primary"]
+    assert office.notices()[0].tenant == B
+
+
+def test_a_storm_is_one_message_with_a_list(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook))
+    office.happens(*(f"files-{n}" for n in range(300)))
+    office.round()
+    (told,) = hook.accepted
+    assert told["title"] == "[Opérateur] 300 notices: 300 critical"
+    assert told["message"].count("\n- ") == 50
+    assert "… and 250 more" in told["message"]
+    assert {notice.state for notice in office.notices()} == {NoticeState.DELIVERED}
+
+
+def test_a_storm_that_comes_drop_by_drop_becomes_lists(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook))
+    for number in range(120):
+        office.happens(f"files-{number}")
+        office.round(timedelta(seconds=30))
+    office.round(HOUR)
+    assert 11 <= len(hook.accepted) <= 17
+    assert {notice.state for notice in office.notices()} == {NoticeState.DELIVERED}
+    assert len(office.notices()) == 120
+
+
+def test_each_address_of_a_channel_is_told_once(office: Office, hook: Webhook) -> None:
+    with webhook(listening=False) as away:
+        office.opened(channel("ops", hook, away))
+        office.happens("files")
+        office.round()
+        office.round(MINUTE)
+        away.open()
+        office.round(10 * MINUTE)
+        assert (len(hook.accepted), len(away.accepted)) == (1, 1)
+        assert [notice.channel for notice in office.notices()] == ["ops/1", "ops/2"]
+
+
+def test_a_channel_that_does_not_work_is_told_to_the_others_and_never_in_a_loop(office: Office, hook: Webhook) -> None:
+    """Two channels are away for ever: their ends are on record, and what is told about them comes to an end."""
+    with webhook(listening=False) as away, webhook(listening=False) as also:
+        office.opened(channel("mail", away), channel("chat", also), channel("ops", hook))
+        office.happens("files")
+        for _ in range(24 * 8):
+            office.round(HOUR)
+    assert {notice.state for notice in office.notices() if notice.channel != "ops"} == {NoticeState.GIVEN_UP}
+    about = [event for event in office.ledger.events() if event.topic is Topic.DELIVERY_FAILED]
+    assert {event.subject for event in about} == {"mail", "chat"}
+    assert len(about) == 4  # that each is stuck, and that what it was to tell was given up
+    assert sum("channel" in told["message"] for told in hook.accepted) == 4
+    assert office.announced == [replace(event, id=0) for event in about]
+
+
+def test_a_channel_that_works_again_is_a_recovery(office: Office, hook: Webhook) -> None:
+    with webhook(listening=False) as away:
+        office.opened(channel("mail", away), channel("ops", hook))
+        office.happens("files")
+        for _ in range(10):
+            office.round(HOUR)
+        away.open()
+        office.round(HOUR)
+        office.round()
+    assert [title.partition("] ")[2] for title in titles(hook)] == [
+        "failed: backup files at primary",
+        "delivery-failed: mail",
+        "recovered: channel mail",
+    ]
+
+
+def test_a_notice_whose_channel_has_gone_is_given_up(office: Office, hook: Webhook) -> None:
+    with webhook(listening=False) as away:
+        office.opened(channel("mail", away))
+        office.happens("files")
+        office.round()
+    office.telling.adopt([channel("ops", hook)], service="Opérateur", zone="UTC")
+    office.round(MINUTE)
+    assert (office.notices()[0].state, office.notices()[0].error) == (
+        NoticeState.GIVEN_UP,
+        "its channel is no longer in the settings",
+    )
+    office.happens("files")
+    office.round(MINUTE)
+    assert len(hook.accepted) == 1
+
+
+def test_an_address_by_reference_is_fetched_for_each_delivery(office: Office, hook: Webhook) -> None:
+    known = Channel(name="ops", urls=(SecretEnvironment(variable=f"json://{hook.address}/"),), on=ON)
+    lost = Channel(name="lost", urls=(SecretEnvironment(variable="GONE"),), on=ON)
+    office.opened(known, lost)
+    office.happens("files")
+    office.round()
+    assert len(hook.accepted) == 1
+    (notice,) = (notice for notice in office.notices() if notice.channel == "lost")
+    assert notice.error == "read the address of channel lost: it is not set"
+
+
+class Stubborn(Ledger):
+    """A real ledger on a disk that is full for a while."""
+
+    full = False
+
+    def settle_each(self, settled: Any, events: Any = ()) -> None:
+        if self.full:
+            raise LedgerError(Failure(kind=FailureKind.DISK_FULL, message="the disk is full"))
+        super().settle_each(settled, events)
+
+
+def test_what_was_delivered_is_not_sent_again_while_the_ledger_is_full(office: Office, hook: Webhook) -> None:
+    office.ledger.close()
+    stubborn = Stubborn.open(office.url, create=False, now=START)
+    office.ledger = stubborn
+    office.opened(channel("ops", hook))
+    office.happens("files")
+    stubborn.full = True
+    for _ in range(3):
+        with pytest.raises(LedgerError, match="full"):
+            office.round(MINUTE)
+    stubborn.full = False
+    office.round(MINUTE)
+    assert len(hook.accepted) == 1
+    assert office.notices()[0].state is NoticeState.DELIVERED
+
+
+def test_two_notifiers_tell_nobody_twice(office: Office, hook: Webhook) -> None:
+    """The second was late to see that the first had told: it is refused, and tells what comes after."""
+    first = office.opened(channel("ops", hook))
+    second = office.opened(channel("ops", hook))
+    office.happens("files")
+    seen = office.ledger.told_until()
+    office.round()
+    with pytest.raises(Superseded):
+        office.ledger.queue([], 1, seen=seen)
+    second.tell()
+    first.tell()
+    assert first.wait(20)
+    assert second.wait(20)
+    assert len(hook.accepted) == 1
+
+
+def test_a_digest_comes_every_morning_also_when_nothing_happened(office: Office, hook: Webhook) -> None:
+    daily = channel("ops", hook, on=frozenset(), digest=Schedule("daily at 07:30"))
+    office.opened(daily)
+    office.happens("files", "mail")
+    office.happens("mail", topic=Topic.SUCCEEDED)
+    for _ in range(30):
+        office.round(HOUR)
+    assert titles(hook) == [
+        "[Opérateur] digest: no slot ended, 2 troubles; 2026-11-21 03:00 UTC to 2026-11-21 07:00 UTC",
+        "[Opérateur] digest: no slot ended, 0 troubles; 2026-11-21 07:00 UTC to 2026-11-22 07:00 UTC",
+    ]
+    assert "backup files at primary" in hook.accepted[0]["message"]
+    assert "Troubles:\n  none" in hook.accepted[1]["message"]
+    office.opened(daily)  # a restart; then three days of nothing: one digest
+    office.happens("late")
+    office.round(3 * DAY)
+    office.round(MINUTE)
+    assert len(hook.accepted) == 3
+    assert "1 trouble;" in titles(hook)[2]
+    assert [notice.key for notice in office.notices()] == [DIGEST] * 3
