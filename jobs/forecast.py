@@ -22,6 +22,7 @@ from jobs.slot import Line, Slot, SlotState, Why, WhyKind
 from jobs.turns import Counted, Turns
 
 USUAL: Final = timedelta(minutes=1)
+_PLACE: Final = Why(kind=WhyKind.LIMIT, text="as many runs as are allowed are under way")
 _NOBODY: Final = Owner(host="", boot="", pid=0, started="")
 
 # What happens at one moment, in this order: what ends makes room for what becomes due.
@@ -210,6 +211,7 @@ class _World:
         if isinstance(answer, Ready):
             if slot_id not in self._ready:
                 self._turns.enter(answer)
+                self._whys[slot_id] = _PLACE  # unless it is asked, and something else is found
             self._ready[slot_id] = answer
             return answer
         if self._ready.pop(slot_id, None) is not None:
@@ -270,7 +272,7 @@ class _World:
     def _starts(self, ready: Ready, now: datetime) -> Planned:
         step = start(ready, self._turns).step
         slot = ready.slot
-        del self._ready[slot.id], self._open[slot.id]
+        del self._ready[slot.id], self._open[slot.id], self._whys[slot.id]
         self._begun[slot.id] = (now, CheckResult(read_data=step.read_data) if slot.job is Job.CHECK else None)
         self._free(slot.id)
         ends = now + self._usual(slot)
@@ -284,7 +286,4 @@ class _World:
     def waiting(self) -> Iterator[Planned]:
         """What still waits at the horizon."""
         for slot in sorted(self._open.values(), key=in_order):
-            yield Planned(slot=slot, state=SlotState.DUE, why=self._whys.get(slot.id, _PLACE))
-
-
-_PLACE: Final = Why(kind=WhyKind.LIMIT, text="as many runs as are allowed are under way")
+            yield Planned(slot=slot, state=SlotState.DUE, why=self._whys.get(slot.id))

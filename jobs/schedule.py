@@ -188,7 +188,7 @@ def _calendar(dates: Dates) -> _Trigger:
     from apscheduler.triggers.combining import OrTrigger
     from apscheduler.triggers.cron import CronTrigger
 
-    midnight = {"hour": 0, "minute": 0, "second": 0, "end_date": _END, "timezone": UTC}
+    midnight = {"hour": 0, "minute": 0, "second": 0, "timezone": UTC}
     found = [CronTrigger(month=row[0], day=row[1], day_of_week=row[2], **midnight) for row in dates.rows]
     return cast(_Trigger, OrTrigger(found)) if found else _interval(_DAY)
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from jobs import failure
+from jobs.event import Topic
 from orchestrator import settings as settings_room
 from orchestrator.cli.parser import build
+from orchestrator.settings.unattended import NotifyTable
 
 ROOT = Path(__file__).resolve().parent.parent
 MANUAL = (ROOT / "docs" / "manual.md").read_text(encoding="utf-8")
@@ -65,6 +67,13 @@ def keys(schema: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("key", sorted(keys(settings_room.schema())))
 def test_every_setting_is_in_the_manual(key: str) -> None:
     assert re.search(rf"\b{re.escape(key)}\b", MANUAL), f"the manual does not tell of the setting {key}"
+
+
+@pytest.mark.parametrize("topic", Topic)
+def test_every_topic_is_in_the_manual(topic: Topic) -> None:
+    """In bold what is told unless the settings say otherwise."""
+    told = NotifyTable.model_fields["on"].default
+    assert (f"**`{topic}`**" if topic in told else f", `{topic}`") in MANUAL.replace("Topics: ", ", ")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from jobs.policy import Policy, SiteName, TenantName
 from orchestrator import settings as settings_room
@@ -46,6 +48,21 @@ def tenant(settings: Settings, name: str | None) -> TenantName | None:
     if name not in settings.tenants:
         raise UsageError(f"there is no tenant {name!r} in {settings.file}{_nearest(name, list(settings.tenants))}")
     return TenantName(name)
+
+
+def moment(option: str, text: str | None, zone: ZoneInfo) -> datetime | None:
+    """What an option says, in ISO 8601; without an offset it is the service's wall clock. A bare date means the end of
+    that day. Raises UsageError.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as mistake:
+        raise UsageError(f"{option}: {text!r} is no time; write 2026-11-21T14:00 or 2026-11-21") from mistake
+    if len(text) == len("2026-11-21"):
+        at = at.replace(hour=23, minute=59, second=59)
+    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -19,6 +19,12 @@ _EPILOG: Final = (
     "            6 evidence does not verify, 7 settings invalid, 8 busy or locked, 130 interrupted"
 )
 
+# jobs.slot has them; loading it here would make --help slower, and a test holds the two together
+_STATES: Final = (
+    "due", "running", "succeeded", "partial", "failed", "missed", "coalesced", "skipped", "blocked", "interrupted"
+)  # fmt: skip
+_STATES_HELP: Final = "in this state only; repeatable: " + ", ".join(_STATES)
+
 if TYPE_CHECKING:  # argparse has no public name for it
     _Verbs = argparse._SubParsersAction["_Parser"]
 
@@ -149,6 +155,14 @@ def _look_verbs(verbs: _Verbs) -> None:
     runs.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
     runs.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
     runs.add_argument("--run", metavar="ID", help="one run, with all that is known of it")
+    slots = _verb(verbs, "slots", "slots:slots", "list what was due and what became of it, and prove that it adds up")
+    slots.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
+    slots.add_argument(
+        "--since", metavar="TIME", help="list those due at or after it: 2026-11-21T14:00 (service's zone)"
+    )
+    slots.add_argument("--until", metavar="TIME", help="list those due before it")
+    slots.add_argument("--state", metavar="STATE", action="append", default=[], choices=_STATES, help=_STATES_HELP)
+    slots.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
     report = _verb(verbs, "report", "look:report", "the integrity report of a period")
     report.add_argument("subject", choices=["integrity"], help="what to report on")
     report.add_argument("--period", metavar="PERIOD", help="2026-11-21, 2026-11, 2026-Q4 or 2026 (default: this month)")
@@ -168,7 +182,13 @@ def _restore_verb(verbs: _Verbs) -> None:
     restore = _verb(verbs, "restore", "restore:restore", "bring data back into a folder")
     restore.add_argument("policies", metavar="POLICY", nargs="*", help="the policy's name")
     restore.add_argument("--to", metavar="FOLDER", type=Path, help="where; made when it is not there")
-    restore.add_argument("--ledger", action="store_true", help="bring Tandem itself back: its ledger and its settings")
+    restore.add_argument(
+        "--ledger",
+        dest="handler",
+        action="store_const",
+        const="orchestrator.cli.reinstate:reinstate",
+        help="bring Tandem itself back: its ledger and its settings",
+    )
     which = restore.add_mutually_exclusive_group()
     which.add_argument("--at", metavar="TIME", help="the newest point not after it: 2026-11-21T14:00 (service's zone)")
     which.add_argument("--snapshot", metavar="ID", help="this recovery point")

@@ -6,9 +6,7 @@ import argparse
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from jobs.failure import DONE
 from jobs.history import Job, Outcome, RunRecord
@@ -33,10 +31,6 @@ from reports.document import Document
 
 def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Restore, or with --dry-run say what would be restored."""
-    if arguments.ledger:
-        from orchestrator.cli.reinstate import reinstate
-
-        return reinstate(arguments, stop)
     if len(arguments.policies) != 1 or arguments.to is None:
         raise UsageError("restore needs one POLICY and --to FOLDER, or --ledger to bring Tandem itself back")
     settings = asked.load(arguments)
@@ -71,24 +65,11 @@ def request(arguments: argparse.Namespace, settings: Settings, policy: Policy, t
         site=places[0][0],
         vault=places[0][1],
         target=target,
-        at=_moment(arguments.at, settings.service.zone),
+        at=asked.moment("--at", arguments.at, settings.service.zone),
         snapshot=arguments.snapshot,
         patterns=tuple(arguments.path),
         overwrite=arguments.overwrite,
     )
-
-
-def _moment(text: str | None, zone: ZoneInfo) -> datetime | None:
-    """ISO 8601; without an offset it is the service's wall clock. A bare date means the end of that day."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as mistake:
-        raise UsageError(f"--at: {text!r} is no time; write 2026-11-21T14:00 or 2026-11-21") from mistake
-    if len(text) == len("2026-11-21"):
-        moment = moment.replace(hour=23, minute=59, second=59)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def run(session: Session, request: Request, work: Callable[[str], Outcome]) -> RunRecord:

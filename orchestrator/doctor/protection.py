@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,11 +44,20 @@ def policies(case: Case) -> Iterator[Finding]:
 
 
 def _source_problems(policy: Policy) -> Iterator[_Problem]:
-    return _OF_SOURCE[type(policy.source)](policy.source)
+    match policy.source:
+        case Paths() as source:
+            yield from _of_paths(source)
+        case Sqlite(path=path):
+            if not Path(path).is_file():
+                yield Grade.FAILED, f"its database {path} is not there", "Correct the path, or put the file back."
+        case Command(command=(program, *_)):
+            if shutil.which(program) is None:
+                yield Grade.FAILED, f"its program {program} is not installed", "Install it, or correct the command."
+        case Own() | Command():
+            pass
 
 
-def _of_paths(source: object) -> Iterator[_Problem]:
-    assert isinstance(source, Paths)  # noqa: S101 (the table says so)
+def _of_paths(source: Paths) -> Iterator[_Problem]:
     for path in map(Path, source.paths):
         if not path.exists():
             yield Grade.FAILED, f"its source {path} is not there", "Mount it, or take it out of the policy."
@@ -56,30 +65,6 @@ def _of_paths(source: object) -> Iterator[_Problem]:
             yield Grade.WARN, f"its source {path} is empty", "Is its disk mounted? If it is meant to be, wait for data."
     for text in wholly_excluded(source):
         yield Grade.FAILED, f"its own exclude leaves out all of {text}", "Correct the pattern in `exclude`."
-
-
-def _of_sqlite(source: object) -> Iterator[_Problem]:
-    assert isinstance(source, Sqlite)  # noqa: S101 (the table says so)
-    if not Path(source.path).is_file():
-        yield Grade.FAILED, f"its database {source.path} is not there", "Correct the path, or put the file back."
-
-
-def _of_command(source: object) -> Iterator[_Problem]:
-    assert isinstance(source, Command)  # noqa: S101 (the table says so)
-    if shutil.which(source.command[0]) is None:
-        yield Grade.FAILED, f"its program {source.command[0]} is not installed", "Install it, or correct the command."
-
-
-def _of_own(_source: object) -> Iterator[_Problem]:
-    return iter(())
-
-
-_OF_SOURCE: Final[dict[type, Callable[[object], Iterator[_Problem]]]] = {
-    Paths: _of_paths,
-    Sqlite: _of_sqlite,
-    Command: _of_command,
-    Own: _of_own,
-}
 
 
 def _promise_problems(policy: Policy, ran: RunRecord | None) -> Iterator[_Problem]:

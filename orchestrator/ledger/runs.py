@@ -36,15 +36,16 @@ _EARLIER: Final = (
     "SELECT * FROM run WHERE slot = (SELECT slot FROM run WHERE id = :run) AND id <> :run ORDER BY started_at, id"
 )
 # Every place has its turn: from one to the next in the index, and there from the newest run back to one that will do.
-_NEWEST: Final = """
+NEWEST: Final = """
     WITH RECURSIVE place (id) AS (
         SELECT (SELECT id FROM run ORDER BY policy, job, vault LIMIT 1)
         UNION ALL
-        SELECT (
-            SELECT next.id FROM run AS next
-            WHERE (next.policy, next.job, next.vault) > (run.policy, run.job, run.vault)
-            ORDER BY next.policy, next.job, next.vault LIMIT 1
-        ) FROM place JOIN run ON run.id = place.id
+        SELECT coalesce(
+            (SELECT id FROM run WHERE policy = here.policy AND job = here.job AND vault > here.vault
+                ORDER BY vault LIMIT 1),
+            (SELECT id FROM run WHERE policy = here.policy AND job > here.job ORDER BY job, vault LIMIT 1),
+            (SELECT id FROM run WHERE policy > here.policy ORDER BY policy, job, vault LIMIT 1)
+        ) FROM place JOIN run AS here ON here.id = place.id
     )
     SELECT * FROM run WHERE id IN (
         SELECT (
@@ -218,7 +219,7 @@ class Runs(Room):
 
     def last_runs(self, states: Iterable[RunState], jobs: Iterable[Job] | None = None) -> Mapping[Place, RunRecord]:
         """The newest run in one of these states of each policy's job (of these jobs) at each vault."""
-        statement = _NEWEST.format(states=among("good.state", states), jobs=among("one.job", jobs))
+        statement = NEWEST.format(states=among("good.state", states), jobs=among("one.job", jobs))
         found = self._ask(statement, {}, run_of)
         return MappingProxyType({(record.policy, record.job, record.vault): record for record in found})
 

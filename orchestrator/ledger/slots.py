@@ -160,9 +160,16 @@ class Slots(Room):
         until: datetime | None = None,
         tenant: str | None = None,
         policy: str | None = None,
+        job: Job | None = None,
     ) -> Mapping[SlotState, int]:
         """How many slots of each state were due at `since` or later and before `until`; states of none too."""
-        wanted = {"since": micros_or_none(since), "until": micros_or_none(until), "tenant": tenant, "policy": policy}
+        wanted = {
+            "since": micros_or_none(since),
+            "until": micros_or_none(until),
+            "tenant": tenant,
+            "policy": policy,
+            "job": None if job is None else job.value,
+        }
         condition, values = where(_FILTERS, wanted)
         statement = f"SELECT state, count(*) AS many FROM slot WHERE {condition} GROUP BY state"  # noqa: S608 (constants)
         found = self._ask(statement, values, lambda row: (SlotState(row["state"]), int(row["many"])))

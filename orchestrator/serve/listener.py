@@ -47,20 +47,21 @@ class Listener:
             where = f"{address[0]}:{address[1]}"
             message = f"nothing can listen there: {getattr(error, 'strerror', None) or error}"
             raise TargetError("listen at", where, FailureKind.ADDRESS_UNUSABLE, message) from error
+        host, port = self._server.socket.getsockname()[:2]
+        self._address = (str(host), int(port))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="listener", daemon=True)
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens in fact."""
-        host, port = self._server.socket.getsockname()[:2]
-        return str(host), int(port)
+        return self._address
 
     def start(self) -> None:
         """Answer from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more. Clients that are being served are cut off."""
+        """Answer no more. Clients that are being served are cut off. Stopping twice succeeds."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()

@@ -5,7 +5,9 @@ At least once, on record, and with a number by which a message that came twice i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -23,8 +25,16 @@ _BATCH: Final = 2_000  # events in one round
 Told = dict[tuple[str, str], datetime]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settings:
+    """What the notifier goes by."""
+
+    service: str
+    destinations: tuple[Destination, ...]
+
+
 class Telling:
-    """Tells people. Its methods belong to one thread."""
+    """Tells people. Safe to share between threads: rounds take turns, and new settings wait for the next."""
 
     def __init__(  # noqa: PLR0913 (all but two are keywords)
         self,
@@ -45,27 +55,33 @@ class Telling:
         self._ledger, self._clock = ledger, clock
         self._couriers = Couriers(ledger, resolve=resolve, send=send, clock=clock, announce=announce)
         self._digests = Digests(ledger, clock.now())
-        self._destinations: tuple[Destination, ...] = ()
+        self._turn = threading.Lock()
         self._told: Told | None = None  # what the ledger says of late, kept in step
+        self._destinations: tuple[Destination, ...] = ()
         self.adopt(channels, service=service, zone=zone)
 
     def adopt(self, channels: Iterable[Channel], *, service: str, zone: str) -> None:
         """Go by these channels from the next round on: the settings were read again."""
-        self._destinations = destinations(channels, zone)
-        self._couriers.adopt(self._destinations, service)
-        self._told = None
+        self._wanted = _Settings(service=service, destinations=destinations(channels, zone))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The destinations, as notices name them."""
-        return tuple(each.route.name for each in self._destinations)
+        return tuple(each.route.name for each in self._wanted.destinations)
 
     def tell(self) -> None:
         """One round: note what deliveries came to, make notices of new events, send what is due. Waits for nobody.
 
         Raises LedgerError; nothing is lost then, and the next round takes it up again.
         """
-        now = self._clock.now()
+        with self._turn:
+            self._round(self._clock.now())
+
+    def _round(self, now: datetime) -> None:
+        wanted = self._wanted
+        if wanted.destinations is not self._destinations:
+            self._destinations, self._told = wanted.destinations, None
+        self._couriers.adopt(wanted.destinations, wanted.service)
         self._couriers.record()
         self._make(now)
         for each in self._destinations:
@@ -74,8 +90,9 @@ class Telling:
 
     def wait(self, seconds: float) -> bool:
         """Let what is being sent end, for so long at most, and note it. Whether all did. Raises LedgerError."""
-        all_ended = self._couriers.wait(seconds)
-        self._couriers.record()
+        with self._turn:
+            all_ended = self._couriers.wait(seconds)
+            self._couriers.record()
         return all_ended
 
     def _make(self, now: datetime) -> None:

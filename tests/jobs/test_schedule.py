@@ -231,6 +231,7 @@ def test_a_leap_day_is_waited_for_and_an_impossible_one_is_not() -> None:
     after_2096 = next_after(leap, "UTC", utc("2096-03-01T00:00"))
     assert after_2096 is not None
     assert after_2096.at.year == 2104
+    assert next_after(leap, "UTC", utc("9996-03-01T00:00")) is None
     assert next_after(Schedule("cron 0 0 30 2 *"), "UTC", utc("2026-01-01T00:00")) is None
     assert listed("cron 0 0 31 4 *", "UTC", utc("2026-01-01T00:00"), utc("9000-01-01T00:00")) == []
 

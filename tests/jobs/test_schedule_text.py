@@ -83,6 +83,7 @@ def test_every_spelling_has_one_canonical_text(text: str, canonical: str) -> Non
         ("every 0m", "not a duration"),
         ("every 2000000h", "century"),
         ("every 99999999w", "century"),
+        ("every 9999999999999w", "not a duration"),
         ("cron 30 1 * *", "five fields"),
         ("cron 0 30 1 * * *", "five fields"),
         ("cron 60 * * * *", '"60" is not a minute: 0 to 59'),

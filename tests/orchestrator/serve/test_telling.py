@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from jobs.failure import Failure, FailureKind
 from jobs.notice import DIGEST, Notice, NoticeState
 from jobs.policy import TenantName
 from jobs.schedule import Schedule
-from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError, Superseded
 from orchestrator.serve.telling import Telling
 from orchestrator.settings.secrets import SecretEnvironment, SecretRef
@@ -24,27 +23,14 @@ from orchestrator.settings.values import Channel
 from targets.errors import TargetError
 from targets.notify import Apprise
 from targets.secret import Secret
+from tests.orchestrator.serve.clocks import START, HandClock
 from tests.servers.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
-START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 A, B = TenantName("minfopra"), TenantName("customs")
 ON = frozenset({Topic.FAILED, Topic.MISSED, Topic.DAMAGE_FOUND, Topic.DELIVERY_FAILED, Topic.RECOVERED})
-
-
-class HandClock(Clock):
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.at = START
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return (self.at - START).total_seconds()
 
 
 class Office:
@@ -95,7 +81,7 @@ class Office:
 
     def round(self, after: timedelta = timedelta(0)) -> None:
         """Some time passes, and people are told."""
-        self.clock.at += after
+        self.clock.go(after)
         self.telling.tell()
         assert self.telling.wait(20)
 

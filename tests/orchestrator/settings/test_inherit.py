@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.policy import Policy
+from jobs.policy import Policy, Timetable
+from jobs.schedule import Schedule
 from orchestrator.settings import effective_policy_json, load
 
 WORLD: Final = """
@@ -23,6 +25,7 @@ second = { site = "two", kind = "local", path = "second" }
 third = { site = "two", kind = "local", path = "third" }
 """
 DURATIONS: Final = st.sampled_from(["90s", "15m", "24h", "1d", "2w"])
+SCHEDULES: Final = st.sampled_from(["after backup", "every 4h", "weekly on sun at 03:00"])
 Tables = dict[str, Any]
 INHERITABLE: Final[st.SearchStrategy[Tables]] = st.fixed_dictionaries(
     {},
@@ -30,13 +33,34 @@ INHERITABLE: Final[st.SearchStrategy[Tables]] = st.fixed_dictionaries(
         "tenant": st.sampled_from(["a", "b"]),
         "vault": st.just("first"),
         "retention": st.dictionaries(st.sampled_from(["daily", "weekly", "yearly", "minimum"]), st.integers(1, 9)),
-        "replicate": st.dictionaries(st.just("to"), st.sampled_from(["second", "third"])),
-        "verify": st.dictionaries(st.just("read_data"), st.sampled_from(["none", "10%", "1/4"])),
+        "replicate": st.fixed_dictionaries(
+            {}, optional={"to": st.sampled_from(["second", "third"]), "schedule": SCHEDULES}
+        ),
+        "verify": st.fixed_dictionaries(
+            {},
+            optional={
+                "read_data": st.sampled_from(["none", "10%", "1/4"]),
+                "check": SCHEDULES,
+                "restore_test": SCHEDULES,
+            },
+        ),
+        "schedule": st.sampled_from(["every 2h", "daily at 03:00"]),
+        "timezone": st.sampled_from(["UTC", "Africa/Douala"]),
+        "window": st.sampled_from(["20:00-06:00", "07:00-19:00"]),
+        "splay": st.sampled_from(["0s", "10m"]),
+        "catch_up": DURATIONS,
+        "retention_schedule": SCHEDULES,
         "objectives": st.dictionaries(st.sampled_from(["rpo", "rto", "replica_lag", "check_age"]), DURATIONS),
     },
 )
 # Somebody has to say what is required, the defaults or the policy.
-REQUIRED: Final[Tables] = {"tenant": "a", "vault": "first", "replicate": {"to": "second"}, "retention": {"last": 1}}
+REQUIRED: Final[Tables] = {
+    "tenant": "a",
+    "vault": "first",
+    "replicate": {"to": "second"},
+    "retention": {"last": 1},
+    "schedule": "daily at 01:30",
+}
 
 
 def deep(default: Tables, own: Tables) -> Tables:
@@ -107,6 +131,41 @@ def test_a_day_is_24_hours(tmp_path: Path) -> None:
     assert hours.settings_hash == day.settings_hash
 
 
+@pytest.mark.parametrize(
+    ("said", "same"),
+    [
+        ({"schedule": "daily at 1:30"}, {"schedule": "Daily  at 01:30"}),
+        ({"window": "7:00 - 19:00"}, {"window": "07:00-19:00"}),
+        ({"splay": "0s"}, {}),
+        ({"timezone": "UTC"}, {}),
+        (
+            {"schedule": "every 4h", "replicate": {"to": "second"}, "retention": {"last": 1}},
+            {
+                "schedule": "every 4h",
+                "replicate": {"to": "second", "schedule": "after backup"},
+                "retention": {"last": 1},
+                "retention_schedule": "after backup",
+            },
+        ),
+    ],
+)
+def test_times_that_mean_the_same_have_one_hash(said: Tables, same: Tables, tmp_path: Path) -> None:
+    base = {"tenant": "a", "vault": "first"}
+    assert policy(tmp_path, {**base, **said}) == policy(tmp_path, {**base, **same})
+
+
+def test_what_follows_the_backup_by_itself(tmp_path: Path) -> None:
+    base = {"tenant": "a", "vault": "first", "schedule": "every 4h", "verify": {"check": "weekly"}}
+    backup, weekly, after = (Schedule(text) for text in ("every 4h", "weekly", "after backup"))
+    alone = Timetable(backup=backup, check=weekly)
+    assert policy(tmp_path, base).timetable == alone
+    assert policy(tmp_path, {**base, "replicate": {"to": "second"}}).timetable == replace(alone, replicate=after)
+    assert policy(tmp_path, {**base, "retention": {"last": 1}}).timetable == replace(alone, retention=after)
+    by_hand = {key: below for key, below in base.items() if key != "schedule"}
+    copied = policy(tmp_path, {**by_hand, "replicate": {"to": "second"}, "retention": {"last": 1}})
+    assert copied.timetable == Timetable(check=weekly)
+
+
 def test_every_setting_changes_the_hash(tmp_path: Path) -> None:
     base = {"tenant": "a", "vault": "first"}
     changes: list[Tables] = [
@@ -118,10 +177,23 @@ def test_every_setting_changes_the_hash(tmp_path: Path) -> None:
         {"replicate": {"to": "second"}},
         {"replicate": {"to": "third"}},
         {"verify": {"read_data": "10%"}},
+        {"schedule": "daily at 01:30"},
+        {"schedule": "every 4h"},
+        {"schedule": "every 4h", "replicate": {"to": "second"}},
+        {"schedule": "every 4h", "replicate": {"to": "second", "schedule": "every 8h"}},
+        {"schedule": "every 4h", "retention": {"last": 1}},
+        {"schedule": "every 4h", "retention": {"last": 1}, "retention_schedule": "every 8h"},
+        {"verify": {"check": "weekly"}},
+        {"verify": {"restore_test": "weekly"}},
+        {"timezone": "Africa/Douala"},
+        {"window": "20:00-06:00"},
+        {"splay": "10m"},
+        {"catch_up": "2h"},
         *({"objectives": {name: "1h"}} for name in ("rpo", "rto", "replica_lag", "check_age", "restore_test_age")),
     ]
     sources = [
         '{ paths = ["/other"] }',
+        "{ tandem = true }",
         '{ paths = ["/files", "/other"] }',
         '{ paths = ["/files"], exclude = ["*.tmp"] }',
         '{ paths = ["/files"], one_file_system = true }',

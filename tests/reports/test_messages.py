@@ -1,0 +1,144 @@
+"""What people are told, word by word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.event import SEVERITIES, Event, Severity, Topic
+from jobs.notice import Bundle, Notice, Route
+from jobs.policy import PolicyName, TenantName
+from jobs.slot import SlotState
+from reports import messages
+
+NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+OPS = Route(name="ops", on=frozenset(Topic))
+
+
+def event(
+    topic: Topic = Topic.FAILED, text: str = "Due 02:30 UTC, failed: the vault is away.", **changes: object
+) -> Event:
+    made = Event(
+        id=1,
+        at=NOW,
+        topic=topic,
+        severity=SEVERITIES[topic],
+        tenant=TenantName("minfopra"),
+        policy=PolicyName("files"),
+        subject="backup files at primary",
+        text=text,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # (any of its fields)
+
+
+def bundle(*events: Event) -> Bundle:
+    return Bundle(route=OPS, events=events, key="k")
+
+
+def notice(number: int = 7, **changes: object) -> Notice:
+    made = Notice(
+        id=number,
+        channel="ops",
+        made_at=NOW,
+        key="k",
+        severity=Severity.CRITICAL,
+        subject="failed: backup files at primary",
+        body="Body.",
+        next_at=NOW,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # (any of its fields)
+
+
+def test_one_event() -> None:
+    assert messages.subject(bundle(event())) == "failed: backup files at primary"
+    assert messages.body(bundle(event())) == (
+        "2026-11-21 03:00 UTC  failed: backup files at primary\n"
+        "  Due 02:30 UTC, failed: the vault is away.\n"
+        "  (tenant minfopra, policy files)"
+    )
+
+
+def test_several_events_of_one_matter_end_with_the_newest() -> None:
+    told = bundle(event(Topic.INTERRUPTED), event(Topic.FAILED), event(Topic.RECOVERED))
+    assert messages.subject(told) == "recovered: backup files at primary (and 2 before it)"
+    assert messages.body(told).count("  (tenant minfopra") == 3
+
+
+def test_hundreds_of_one_matter_are_cut_to_the_newest() -> None:
+    told = messages.body(bundle(*(event(text=f"number {n}") for n in range(120))))
+    assert told.startswith("… and 70 earlier.")
+    assert "number 70" in told
+    assert "number 69" not in told
+
+
+def test_a_letter_of_one_bears_its_number() -> None:
+    subject, text = messages.letter("Opérateur", [notice()], NOW)
+    assert subject == "[Opérateur] failed: backup files at primary"
+    assert text == (
+        "Body.\n\n--\nTandem, Opérateur. Notice 7, made 2026-11-21 03:00 UTC.\n"
+        "The same number twice is the same notice.\n"
+    )
+
+
+def test_a_late_letter_says_so() -> None:
+    _, text = messages.letter("Op", [notice(attempts=5)], NOW + timedelta(hours=1))
+    assert "Sent 2026-11-21 04:00 UTC, after 5 tries that failed." in text
+
+
+def test_a_letter_of_many_lists_the_worst_first() -> None:
+    many = [notice(n, subject=f"missed: {n}", severity=Severity.WARNING) for n in range(1, 60)]
+    subject, text = messages.letter("Op", [*many, notice(60, subject="damage-found: x")], NOW)
+    assert subject == "[Op] 60 notices: 1 critical, 59 warning"
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(lines) == 50
+    assert lines[0].endswith("damage-found: x")
+    assert "… and 10 more" in text
+    assert "Notice 1-60 (60 notices)" in text
+    assert messages.severity(many) is Severity.WARNING
+
+
+@given(st.text(max_size=300), st.text(max_size=50))
+def test_a_subject_is_one_short_line_whatever_happened(subject: str, service: str) -> None:
+    """A newline in it would begin another header of the mail."""
+    told = messages.subject(bundle(event(subject=subject)))
+    title, text = messages.letter(service, [notice(subject=told)], NOW)
+    assert len(title) <= 160
+    assert title.isprintable() or set(title) - {"\u00a0", "\u202f"}
+    assert not set("\r\n\x00\x1b\u2028\u202e") & set(title)
+    assert "\x1b" not in text
+
+
+def test_a_digest_of_a_good_day_and_of_a_bad_one() -> None:
+    since = NOW - timedelta(hours=24)
+    good = {SlotState.SUCCEEDED: 47, SlotState.PARTIAL: 1, SlotState.DUE: 2}
+    quiet = bundle(event(Topic.SERVE_STARTED, subject="serve"), event(Topic.SUCCEEDED))
+    assert messages.digest_subject(quiet, good, since, NOW) == (
+        "digest: 48 of 48 slots went well, 0 troubles; 2026-11-20 03:00 UTC to 2026-11-21 03:00 UTC"
+    )
+    assert messages.digest_body(quiet, good, since, NOW) == (
+        "Slots due from 2026-11-20 03:00 UTC to 2026-11-21 03:00 UTC:\n"
+        "  due          2\n"
+        "  succeeded    47\n"
+        "  partial      1\n"
+        "\n"
+        "Troubles:\n"
+        "  none\n"
+        "\n"
+        "Also:\n"
+        "- 2026-11-21 03:00 UTC  serve-started: serve"
+    )
+    bad = {SlotState.SUCCEEDED: 1, SlotState.MISSED: 1200}
+    told = bundle(*(event(Topic.MISSED, subject=f"line {n}") for n in range(60)))
+    assert "1 of 1,201 slots went well, 60 troubles" in messages.digest_subject(told, bad, since, NOW)
+    body = messages.digest_body(told, bad, since, NOW)
+    assert body.index("missed: line 59") < body.index("missed: line 10")
+    assert "… and 10 more." in body
+
+
+def test_a_digest_of_nothing_says_so() -> None:
+    empty = Bundle(route=OPS, events=(), key=":digest:")
+    assert messages.digest_subject(empty, {}, NOW, NOW).startswith("digest: no slot ended, 0 troubles;")
+    assert messages.digest_body(empty, {}, NOW, NOW).endswith("Troubles:\n  none")
