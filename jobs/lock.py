@@ -22,7 +22,7 @@ from jobs.quantity import duration
 # https://github.com/restic/restic/blob/master/internal/repository/lock.go: refreshInterval and StaleLockTimeout
 REFRESHED_EVERY: Final = timedelta(minutes=5)
 STALE_AFTER: Final = timedelta(minutes=30)
-_SLACK: Final = timedelta(seconds=1)  # the kernel tells a process's start in hundredths, and boots are rounded
+_SLACK: Final = timedelta(milliseconds=100)  # the kernel tells a process's start in hundredths of a second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.failure import FailureKind
-from jobs.history import Job, RunState
+from jobs.history import NOBODY, Job, RunState
 from orchestrator.ledger.ledger import Ledger
 from targets.sources import sqlite
 from tests.acceptance.faults import NOW, done, points, runs
@@ -145,6 +145,7 @@ def test_what_was_open_is_asked_and_what_came_later_is_found(lost: Operator) -> 
     assert on_record(lost, "primary") != listed(lost, "primary")
 
     (open_then,) = [run for run in runs(lost) if run.state is RunState.RUNNING]
+    assert open_then.owner.pid == NOBODY
     again = done(lost, "backup", "own")
     assert f"({open_then.id}) was cut off: succeeded" in again.err
     done(lost, "snapshots", "more")

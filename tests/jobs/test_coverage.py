@@ -81,7 +81,12 @@ def test_a_source_that_its_own_patterns_leave_out_is_named() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("pg_dumpall",), ("/usr/bin/pg_dump", "-Fc", "app"), ("sh", "-c", "pg_dump app | tail -1"), ("sudo", "pg_dumpall")],
+    [
+        ("pg_dumpall",),
+        ("/usr/bin/pg_dump", "-Fc", "app"),
+        ("sh", "-c", "pg_dump app | tail -1"),
+        ("sudo", "pg_dumpall"),
+    ],
 )
 def test_a_dump_is_known_by_its_program(command: tuple[str, ...]) -> None:
     found = policy(Command(command=command, filename="all.sql"))

@@ -307,7 +307,7 @@ _HOURS: Final = st.floats(min_value=-60, max_value=84).map(lambda hours: timedel
     place=("Europe/Paris", date(2026, 3, 29)),
     offsets=(timedelta(hours=-24), timedelta(hours=1.25), timedelta(hours=24)),
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_it_does_not_matter_where_one_begins(
     text: str, place: tuple[str, date], offsets: tuple[timedelta, timedelta, timedelta]
 ) -> None:
@@ -319,7 +319,8 @@ def test_it_does_not_matter_where_one_begins(
     assert [each.at for each in whole] == sorted({each.at for each in whole})
     assert [each.key for each in whole] == sorted({each.key for each in whole})
     assert all(first < each.at <= last for each in whole)
-    assert next_after(Schedule(text), zone, first) == next(iter(listed(text, zone, first, midnight + 200 * DAY)), None)
+    following = listed(text, zone, first, midnight + 70 * DAY)
+    assert next_after(Schedule(text), zone, first) == following[0]
 
 
 @pytest.mark.parametrize("text", _TEXTS)

@@ -161,6 +161,7 @@ def test_what_is_stored_of_tandem(tmp_path: Path, restic_program: Path) -> None:
         "tandem/settings/conf.d/b.toml",
         elsewhere,
     }
+    assert own.database_in(POLICY.source) == "/tandem/ledger.db"  # what a restore test opens
     assert stored["tandem/settings/settings.toml"].read_bytes() == main.read_bytes()
     assert stored[elsewhere].stat().st_mtime_ns == (outside / "more.toml").stat().st_mtime_ns
     assert "[policies.own]" in stored["tandem/README.txt"].read_text()

@@ -87,6 +87,7 @@ def test_one_record_is_one_line_in_every_form(message: str, fields: dict[str, An
     for name, value in fields.items():
         if isinstance(value, int | float) or (isinstance(value, str) and value.isprintable()):
             assert parsed[name] == value
+    "".join(value for value in parsed.values() if isinstance(value, str)).encode("utf-8")  # raises at a lone surrogate
     for name in journal_fields(record):
         assert name.isupper()
 

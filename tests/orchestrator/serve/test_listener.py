@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 
@@ -94,17 +95,17 @@ def test_a_ledger_that_refuses_is_an_answer_too(house: House) -> None:
     assert text.startswith("read the ledger: the disk is full\nNext: ")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "X"])
-def test_nothing_can_be_changed(house: House, method: str) -> None:
-    answer, _ = house.ask(method, "/healthz")
-    assert answer.status == 405
-    assert answer.headers["Allow"] == "GET, HEAD"
+def test_nothing_can_be_changed(house: House) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "X"):
+        answer, _ = house.ask(method, "/healthz")
+        assert (method, answer.status) == (method, 405)
+        assert answer.headers["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/../etc/passwd", "/healthzz", "*"])
-def test_there_is_nothing_else(house: House, path: str) -> None:
-    answer, text = house.ask("GET", path)
-    assert (answer.status, text) == (404, "There is /healthz and /metrics.\n")
+def test_there_is_nothing_else(house: House) -> None:
+    for path in ("/", "/metrics/", "/../etc/passwd", "/healthzz", "*"):
+        answer, text = house.ask("GET", path)
+        assert (path, answer.status, text) == (path, 404, "There is /healthz and /metrics.\n")
 
 
 def test_what_is_no_request_harms_nobody(house: House) -> None:
@@ -125,6 +126,16 @@ def test_a_client_that_says_nothing_holds_up_nobody_and_is_cut_off(house: House)
         assert silent.recv(1) == b""
 
 
+def served_in_the_end(house: House) -> int:
+    """The status of an answer: those that were cut off may still be on their way out."""
+    for _ in range(200):
+        try:
+            return house.ask("GET", "/healthz")[0].status
+        except ConnectionError:
+            time.sleep(0.02)
+    pytest.fail("nobody is served any more")
+
+
 def test_so_many_silent_clients_are_turned_away_and_the_next_is_served(house: House) -> None:
     clients = [socket.create_connection(house.listener.address, timeout=20) for _ in range(MOST_CLIENTS + 4)]
     for client in clients[MOST_CLIENTS:]:
@@ -135,7 +146,7 @@ def test_so_many_silent_clients_are_turned_away_and_the_next_is_served(house: Ho
         client.close()
     for client in clients[MOST_CLIENTS:]:
         client.close()
-    assert house.ask("GET", "/healthz")[0].status == 503
+    assert served_in_the_end(house) == 503
 
 
 def test_it_stops_while_somebody_is_being_served(house: House) -> None:

@@ -81,7 +81,9 @@ def test_a_wrong_password_reads_no_lock(site: Site) -> None:
     assert caught.value.kind is FailureKind.WRONG_PASSWORD
 
 
-@pytest.mark.parametrize("output", [b"", b"[]", b"{}", b"null", b'{"pid": "x", "time": "now"}', b'{"pid": 1}', b"[" * 9])
+@pytest.mark.parametrize(
+    "output", [b"", b"[]", b"{}", b"null", b'{"pid": "x", "time": "now"}', b'{"pid": 1}', b"[" * 9]
+)
 def test_what_is_no_lock_is_a_value_error(output: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_lock("a" * 64, output)
