@@ -79,8 +79,9 @@ class _World:
         self._chained: dict[str, list[str]] = {}  # who waits for the end of a slot
         self._ready: dict[str, Ready] = {}
         self._queue: list[tuple[Rank, str]] = []  # of the ready ones, those that may have a chance
-        self._parked: dict[str | Counted, list[tuple[Rank, str]]] = {}  # the others, by what has to end first
-        self._lent: dict[str, Rank] = {}  # a better place in the order, from one that must not overtake
+        self._places: dict[str, Rank] = {}  # where in the queue; what is found elsewhere is out of date
+        self._parked: dict[str | Counted, list[str]] = {}  # the others, by what has to end first
+        self._behind: dict[str, str] = {}  # who goes behind whom, and lends it its place
         self._begun: dict[str, tuple[datetime, CheckResult | None]] = {}  # when, and what a check will say
         self._look: list[tuple[int, datetime, str]] = []
 
@@ -152,10 +153,17 @@ class _World:
             self._facts.last_backups[done.policy] = done
         if done.slot is not None:
             self._closes(done.slot, SlotState.SUCCEEDED, now)
+        for slot in self._concerned(done):
+            self._look_at(slot.id)
+
+    def _concerned(self, done: RunRecord) -> Iterator[Slot]:
+        """Who is less urgent now, or has nothing to do any more."""
+        newest = self._facts.newest((done.policy, done.job, done.vault))
+        if newest is not None:
+            yield newest
         if done.job is Job.CHECK:
             for repository in repositories(done):
-                for slot in self._turns.checks_of(repository):
-                    self._look_at(slot.id)
+                yield from self._turns.checks_of(repository)
 
     def _done(self, work: RunRecord | Slot, now: datetime) -> RunRecord:
         """The run as it will have ended: well."""
@@ -197,12 +205,20 @@ class _World:
                 slot_id = heapq.heappop(self._look)[2]
                 ready = (yield from self._judged(slot_id, now)) if slot_id in self._open else None
                 if ready is not None:
-                    rank = min(ready.rank, self._lent.get(slot_id, ready.rank))
-                    heapq.heappush(self._queue, (rank, slot_id))
+                    self._queues_up(ready)
                 continue
             rank, slot_id = heapq.heappop(self._queue)
-            if slot_id in self._ready and slot_id not in asked:
+            if slot_id in self._ready and slot_id not in asked and self._places[slot_id] == rank:
                 yield from self._asked(slot_id, rank, asked, now)
+
+    def _queues_up(self, ready: Ready) -> None:
+        slot_id = ready.slot.id
+        lent = [self._places[other] for other in self._parked.get(slot_id, ()) if other in self._ready]
+        place = min([ready.rank, *lent])
+        if self._places.get(slot_id) != place and slot_id in self._behind:
+            self._look_at(self._behind[slot_id])
+        self._places[slot_id] = place
+        heapq.heappush(self._queue, (place, slot_id))
 
     def _judged(self, slot_id: str, now: datetime) -> Generator[Planned, None, Ready | None]:
         """Ask the rules. Returns it when it is ready."""
@@ -217,6 +233,7 @@ class _World:
         if self._ready.pop(slot_id, None) is not None:
             self._turns.leave(slot)
             self._free(slot_id)
+            self._look_at(self._behind.pop(slot_id, ""))
         if isinstance(answer, Wait):
             self._waits(answer)
             return None
@@ -238,7 +255,7 @@ class _World:
     def _closes(self, slot_id: str, state: SlotState, now: datetime) -> None:
         self._open.pop(slot_id, None)
         self._whys.pop(slot_id, None)
-        self._lent.pop(slot_id, None)
+        self._places.pop(slot_id, None)
         self._facts.ended(slot_id, state, now)
         for other in self._chained.pop(slot_id, ()):
             self._look_at(other)
@@ -247,10 +264,9 @@ class _World:
 
     def _free(self, blocker: str | Counted) -> None:
         """What waited for this may have a chance again."""
-        for rank, slot_id in self._parked.pop(blocker, ()):
-            if slot_id in self._ready:
-                self._lent[slot_id] = min(rank, self._lent.get(slot_id, rank))
-                self._look_at(slot_id)
+        for slot_id in self._parked.pop(blocker, ()):
+            self._behind.pop(slot_id, None)
+            self._look_at(slot_id)
 
     def _asked(self, slot_id: str, rank: Rank, asked: set[str], now: datetime) -> Iterator[Planned]:
         ready: Ready | None = self._ready[slot_id]
@@ -267,7 +283,9 @@ class _World:
             yield self._starts(ready, now)
         else:
             self._whys[slot_id] = obstacle.why
-            self._parked.setdefault(obstacle.by, []).append((rank, slot_id))
+            self._parked.setdefault(obstacle.by, []).append(slot_id)
+            if obstacle.behind is not None:
+                self._behind[slot_id] = obstacle.behind.slot.id
 
     def _starts(self, ready: Ready, now: datetime) -> Planned:
         step = start(ready, self._turns).step

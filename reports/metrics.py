@@ -12,13 +12,30 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from jobs.event import Topic
-from jobs.history import BackupResult, Job, RestoreResult, RestoreTestResult, RunRecord
+from jobs.history import BackupResult, Job, RestoreResult, RestoreTestResult, RunRecord, RunState
 from jobs.integrity import Assessment
 from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.slot import SlotState
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastRun:
+    """How a run ended, when, how many seconds it took and, where its job counts them, of how many bytes."""
+
+    state: RunState
+    ended_at: datetime
+    seconds: float
+    bytes: int | None = None
+
+    @classmethod
+    def of(cls, run: RunRecord) -> LastRun:
+        """What is shown of a run that has ended: thousands of them are held at once."""
+        ended_at = run.finished_at or run.started_at
+        took = max(ended_at - run.started_at, timedelta(0))  # a clock may have been set back in between
+        return cls(state=run.state, ended_at=ended_at, seconds=took.total_seconds(), bytes=_bytes(run))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +46,7 @@ class JobFacts:
     policy: PolicyName
     job: Job
     vault: VaultName
-    last: RunRecord | None = None  # the newest that has ended
+    last: LastRun | None = None  # the newest that has ended
     last_good: datetime | None = None  # when the newest ended that did what it was to do, if only in part
 
 
@@ -133,14 +150,13 @@ def _of_jobs(jobs: Sequence[JobFacts]) -> Iterator[Family]:
     ended = [(labels, job.last) for labels, job in named if job.last is not None]
     good = [(labels, _seconds(job.last_good)) for labels, job in named]
     yield "last_good_timestamp_seconds", "When it last did what it was to do; 0: never.", _JOB, good
-    when = [(labels, _seconds(last.finished_at)) for labels, last in ended]
+    when = [(labels, last.ended_at.timestamp()) for labels, last in ended]
     yield "last_run_timestamp_seconds", "When its last run ended, however it ended.", _JOB, when
     states = [((*labels, last.state.value), 1.0) for labels, last in ended]
     yield "last_run_state", "How its last run ended: 1 beside the state.", (*_JOB, "state"), states
-    took = [(labels, _took(last)) for labels, last in ended]
+    took = [(labels, last.seconds) for labels, last in ended]
     yield "last_run_duration_seconds", "How long its last run took.", _JOB, took
-    sizes = [(labels, _bytes(last)) for labels, last in ended]
-    told = [(labels, float(size)) for labels, size in sizes if size is not None]
+    told = [(labels, float(last.bytes)) for labels, last in ended if last.bytes is not None]
     yield "last_run_bytes", "Bytes of the source, or of what was restored, in its last run.", _JOB, told
 
 
@@ -203,11 +219,6 @@ def _bytes(run: RunRecord) -> int | None:
             return run.result.bytes_compared
         case _:
             return None
-
-
-def _took(run: RunRecord) -> float:
-    took = (run.finished_at or run.started_at) - run.started_at
-    return max(took, timedelta(0)).total_seconds()
 
 
 def _seconds(at: datetime | None) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from jobs.policy import Policy, SiteName, TenantName
 from orchestrator import settings as settings_room
 from orchestrator.cli.endings import UsageError
 from orchestrator.settings import Settings
+from orchestrator.settings.units import parse_duration
 
 
 def load(arguments: argparse.Namespace) -> Settings:
@@ -63,6 +64,14 @@ def moment(option: str, text: str | None, zone: ZoneInfo) -> datetime | None:
     if len(text) == len("2026-11-21"):
         at = at.replace(hour=23, minute=59, second=59)
     return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def duration(option: str, text: str) -> timedelta:
+    """What an option says, as durations are written in the settings. Raises UsageError."""
+    try:
+        return parse_duration(text)
+    except ValueError as mistake:
+        raise UsageError(f"{option}: {mistake}") from mistake
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -129,8 +129,10 @@ def _work_verbs(verbs: _Verbs) -> None:
             verb.add_argument("--snapshot", metavar="ID", help="this one (default: the newest at each site)")
     for verb in dry:
         verb.add_argument("--dry-run", action="store_true", help="print the plan that would run, and do nothing")
-    plan = _verb(verbs, "plan", "work:plan", "print what `run` would do now, and why the rest would not run")
+    plan = _verb(verbs, "plan", "plan:plan", "print what `serve` does now, or at a time, and what waits for what")
     plan.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
+    plan.add_argument("--at", metavar="TIME", help="as if it were then: 2026-11-21T14:00 (service's zone)")
+    plan.add_argument("--for", dest="horizon", metavar="DURATION", help="and what comes until so much later: 12h, 7d")
 
 
 def _serve_verb(verbs: _Verbs) -> None:

@@ -42,8 +42,7 @@ def _by_job(ledger: Ledger, policies: Collection[str]) -> dict[Job, Mapping[Slot
     """How many slots each job has in each state. A policy that the settings no longer hold has a past all the same."""
     names: tuple[str | None, ...] = tuple(policies) or (None,)
     return {
-        job: sum((Counter(ledger.slot_counts(job=job, policy=policy)) for policy in names), Counter())
-        for job in Job
+        job: sum((Counter(ledger.slot_counts(job=job, policy=policy)) for policy in names), Counter()) for job in Job
     }
 
 

@@ -1,4 +1,4 @@
-"""The verbs that do something: `run`, each job by its name, and `plan`, which only says what `run` would do."""
+"""The verbs that do something: `run`, and each job by its name."""
 
 from __future__ import annotations
 
@@ -51,12 +51,6 @@ def run(arguments: argparse.Namespace, stop: threading.Event) -> int:
 def job(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """One job of one policy."""
     return _work(arguments, stop, (JOBS[arguments.verb],))
-
-
-def plan(arguments: argparse.Namespace, stop: threading.Event) -> int:
-    """What `run` would do now."""
-    arguments.dry_run = True
-    return _work(arguments, stop, CYCLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,13 +37,15 @@ CREATE TABLE run (
     CONSTRAINT ck_run_failure CHECK ((failure_kind IS NULL) = (failure_message IS NULL))
 );
 
-CREATE INDEX ix_run_newest ON run (policy, job, vault, started_at);
-
 CREATE INDEX ix_run_started_at ON run (started_at);
 
 CREATE INDEX ix_run_open ON run (policy, job) WHERE state = 'running';
 
 CREATE UNIQUE INDEX uq_run_open ON run (policy, job) WHERE state = 'running' AND job <> 'restore';
+
+CREATE INDEX ix_run_slot ON run (slot) WHERE slot IS NOT NULL;
+
+CREATE INDEX ix_run_newest ON run (policy, job, vault, started_at, id);
 
 CREATE TABLE settings_version (
     hash TEXT NOT NULL,
@@ -82,8 +84,6 @@ CREATE TABLE repository (
     first_seen_at BIGINT NOT NULL,
     CONSTRAINT pk_repository PRIMARY KEY (tenant, vault)
 );
-
-CREATE INDEX ix_run_slot ON run (slot) WHERE slot IS NOT NULL;
 
 CREATE TABLE line (
     id INTEGER NOT NULL,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobs.dispatch import Closing
 
 _OPEN: Final = "SELECT * FROM slot WHERE closed_at IS NULL ORDER BY due, id"  # as the partial index has it
-_IN_FORCE: Final = "SELECT * FROM line WHERE until IS NULL ORDER BY id"
+_IN_FORCE: Final = "SELECT * FROM line WHERE until IS NULL ORDER BY policy, job, vault"
 _WHY: Final = "why_kind = :why_kind, why_text = :why_text, why_other = :why_other"
 _START: Final = (
     "UPDATE slot SET state = 'running', run = :run, attempts = attempts + 1, retry_at = NULL,"
@@ -64,7 +64,7 @@ class Slots(Room):
     # --- lines --------------------------------------------------------------------------------------------------------
 
     def lines_in_force(self) -> tuple[Line, ...]:
-        """The lines that make slots now."""
+        """The lines that make slots now, by policy, job and vault."""
         return self._ask(_IN_FORCE, {}, line_of)
 
     def lines(self) -> tuple[Line, ...]:

@@ -115,9 +115,9 @@ class SqliteDatabase:
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of one instant to a file. It takes the name once it is found sound and is on the disk."""
-        if exists(path) and path.samefile(self._path):
-            raise ValueError(f"{path} is the ledger itself, and no place for a copy of it")
         with told("copy", self.label):
+            if exists(path) and path.samefile(self._path):
+                raise ValueError(f"{path} is the ledger itself, and no place for a copy of it")
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _half(path) as half:
                 _copy_of_one_instant(self._path, half)

@@ -60,7 +60,7 @@ class Run(_Row, table=True):
         CheckConstraint(_one_of("job", Job), name="job"),
         CheckConstraint(f"({IS_OPEN}) = (finished_at IS NULL)", name="finished"),
         CheckConstraint("(failure_kind IS NULL) = (failure_message IS NULL)", name="failure"),
-        Index("ix_run_newest", "policy", "job", "vault", "started_at"),
+        Index("ix_run_newest", "policy", "job", "vault", "started_at", "id"),
         Index("ix_run_started_at", "started_at"),
         Index("ix_run_slot", "slot", **_only(OF_A_SLOT)),
         Index("ix_run_open", "policy", "job", **_only(IS_OPEN)),

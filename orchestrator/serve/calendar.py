@@ -32,9 +32,11 @@ class Calendar:
         self._load(self._ledger.lines_in_force())
         made = self.born(now)
         wanted = changes(tuple(self._lines.values()), policies, now)
+        if wanted.cursors:
+            self._ledger.born(wanted.slots, wanted.cursors)
         self._ledger.put_lines(wanted.ended, wanted.begun)
         self._load(self._ledger.lines_in_force())
-        return made
+        return (*made, *wanted.slots)
 
     def _load(self, lines: Iterable[Line]) -> None:
         self._lines = {line.id: line for line in lines}
@@ -57,9 +59,8 @@ class Calendar:
             born = births(line, now)
             made += born.slots
             moved[number] = replace(line, cursor=born.cursor)
-            due = next_due(moved[number])
-            if due is not None:
-                heapq.heappush(self._heap, (due, number))
+            if born.next_due is not None:
+                heapq.heappush(self._heap, (born.next_due, number))
         if moved:
             self._write(made, moved)
         return tuple(made)

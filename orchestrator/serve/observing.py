@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from jobs.failure import FailureKind
-from jobs.history import RunState
+from jobs.history import Job, RunRecord, RunState
 from jobs.integrity import Assessment
 from jobs.notice import PATIENCE, Notice, NoticeState
-from jobs.policy import PolicyName
+from jobs.policy import PolicyName, VaultName
 from jobs.slot import SlotState
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.serve.dead_man import DeadMan
 from orchestrator.serve.health import Health
-from reports.metrics import ChannelFacts, JobFacts, MetricFacts, exposition
+from reports.metrics import ChannelFacts, JobFacts, LastRun, MetricFacts, exposition
 from targets.errors import TargetError
 
 _DAY: Final = timedelta(hours=24)
 _SHORTEST, _LONGEST, _SHARE = 5.0, 300.0, 50.0  # seconds a text is kept: 50 times what it took, within these
 _ENDED: Final = tuple(state for state in RunState if state is not RunState.RUNNING)
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
+_ASKED_ONE_BY_ONE: Final = 200
+
+_Place = tuple[PolicyName, Job, VaultName]
 
 
 class Observing:
@@ -108,7 +111,8 @@ class Observing:
 
     def _jobs(self) -> tuple[JobFacts, ...]:
         """What is due by itself, and what was ever run by hand, of the policies there are."""
-        ended, good = self._ledger.last_runs(_ENDED), self._ledger.last_runs(_GOOD)
+        ended = self._ledger.last_runs(_ENDED)
+        good = self._good(ended)
         tenants = {line.key: line.tenant for line in self._ledger.lines_in_force()}
         tenants |= {key: run.tenant for key, run in ended.items() if run.policy in self._policies}
         return tuple(
@@ -117,11 +121,22 @@ class Observing:
                 policy=key[0],
                 job=key[1],
                 vault=key[2],
-                last=ended.get(key),
-                last_good=good[key].finished_at if key in good else None,
+                last=LastRun.of(ended[key]) if key in ended else None,
+                last_good=good.get(key),
             )
             for key, tenant in sorted(tenants.items())
         )
+
+    def _good(self, ended: Mapping[_Place, RunRecord]) -> dict[_Place, datetime | None]:
+        """When each last did what it was to do. Mostly that is the run that ended last, and need not be asked for."""
+        good = {place: run.finished_at for place, run in ended.items() if run.state in _GOOD}
+        bad = [place for place in ended if place not in good]
+        if len(bad) > _ASKED_ONE_BY_ONE:
+            return {place: run.finished_at for place, run in self._ledger.last_runs(_GOOD).items()}
+        for policy, job, vault in bad:
+            before = self._ledger.last(policy, job, vault, _GOOD)
+            good[policy, job, vault] = None if before is None else before.finished_at
+        return good
 
 
 def _channels(names: Iterable[str], notices: Iterable[Notice]) -> list[ChannelFacts]:

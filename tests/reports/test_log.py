@@ -62,7 +62,9 @@ def test_an_error_text_cannot_forge_a_line() -> None:
         record
     )
     assert ' policy="no route\\x0a' in text_line(record)
-    assert json.loads(json_line(record))["message"].startswith("no route\n2026-11-21")
+    told = json.loads(json_line(record))["message"]
+    assert told.startswith("no route\n2026-11-21")
+    assert told.encode("utf-8")  # no lone surrogate is left, which strict readers refuse
 
 
 @settings(deadline=None, max_examples=150)
@@ -87,7 +89,6 @@ def test_one_record_is_one_line_in_every_form(message: str, fields: dict[str, An
     for name, value in fields.items():
         if isinstance(value, int | float) or (isinstance(value, str) and value.isprintable()):
             assert parsed[name] == value
-    "".join(value for value in parsed.values() if isinstance(value, str)).encode("utf-8")  # raises at a lone surrogate
     for name in journal_fields(record):
         assert name.isupper()
 

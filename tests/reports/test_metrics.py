@@ -17,7 +17,7 @@ from jobs.history import BackupResult, Job, Owner, RestoreTestResult, RunRecord,
 from jobs.integrity import assess
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from jobs.slot import SlotState
-from reports.metrics import ChannelFacts, DeadManFacts, JobFacts, MetricFacts, exposition
+from reports.metrics import ChannelFacts, DeadManFacts, JobFacts, LastRun, MetricFacts, exposition
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -63,7 +63,14 @@ def run(job: Job, state: RunState) -> RunRecord:
 
 
 def job(kind: Job, last: RunRecord | None = None, good: datetime | None = None) -> JobFacts:
-    return JobFacts(tenant=TENANT, policy=POLICY, job=kind, vault=VAULT, last=last, last_good=good)
+    return JobFacts(
+        tenant=TENANT,
+        policy=POLICY,
+        job=kind,
+        vault=VAULT,
+        last=None if last is None else LastRun.of(last),
+        last_good=good,
+    )
 
 
 @pytest.mark.parametrize("kind", list(Job))

@@ -8,11 +8,22 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from targets.host import free_space, io_bytes, is_alive, peak_memory, this_process
+from targets.host import (
+    disk_of,
+    free_space,
+    here,
+    io_bytes,
+    is_alive,
+    peak_memory,
+    processes_numbered,
+    this_process,
+    user_name,
+)
 
 MEBIBYTE = 1 << 20
 
@@ -114,3 +125,49 @@ def test_our_peak_grows_with_what_we_hold() -> None:
     before = peak_memory()
     held = bytearray(b"x") * before
     assert peak_memory() > before + len(held) // 4
+
+
+# --- who may have made a lock -------------------------------------------------------------------------------------
+
+
+def test_a_living_process_is_seen_with_its_name_and_since_when() -> None:
+    before = datetime.now(UTC)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert wait_for(lambda: [seen.name for seen in processes_numbered(child.pid, datetime.now(UTC))] == ["sleep"])
+        (seen,) = processes_numbered(child.pid, datetime.now(UTC))
+        child.kill()
+        assert wait_for(lambda: processes_numbered(child.pid, datetime.now(UTC)) == ())  # a zombie holds no lock
+    assert seen.pid == child.pid
+    assert not seen.is_restic
+    assert before - timedelta(seconds=1) <= seen.started_at <= datetime.now(UTC)
+
+
+def test_a_process_in_a_container_is_seen_under_the_number_it_knows_itself_by() -> None:
+    words = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode or not here().sees_all:
+        pytest.skip("namespaces may not be made here")
+    known = {seen.pid for seen in processes_numbered(1, datetime.now(UTC))}
+    with subprocess.Popen([*words, "sleep", "60"]) as child:
+
+        def inside() -> list[str]:
+            return [seen.name for seen in processes_numbered(1, datetime.now(UTC)) if seen.pid not in known]
+
+        assert wait_for(lambda: inside() == ["sleep"])
+        child.kill()
+
+
+def test_from_inside_a_container_not_everything_is_seen() -> None:
+    words = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces may not be made here")
+    asked = [*words, sys.executable, "-c", "from targets.host import here; print(here().sees_all)"]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_two_paths_on_one_disk_share_it_also_before_they_are_made(tmp_path: Path) -> None:
+    assert disk_of(tmp_path / "not/yet/there") == disk_of(tmp_path)
+    assert disk_of(Path("/proc")) != disk_of(tmp_path)
+
+
+def test_we_know_who_we_are() -> None:
+    assert user_name()

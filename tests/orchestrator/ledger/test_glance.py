@@ -29,6 +29,9 @@ from jobs.history import (
 from jobs.integrity import assess
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from orchestrator.ledger.ledger import Busy, Ledger
+from orchestrator.ledger.room import among
+from orchestrator.ledger.runs import NEWEST
+from orchestrator.ledger.tables import METADATA
 from tests.orchestrator.ledger.build import NOW, over, point, run
 
 VAULTS: Final = (VaultName("one"), VaultName("two"))
@@ -257,10 +260,21 @@ def test_tenants_with_one_snapshot_id_are_not_mixed_up(ledger: Ledger) -> None:
             "ix_run_newest",
         ),
         ("SELECT * FROM run ORDER BY started_at DESC LIMIT 9", "ix_run_started_at"),
+        ("SELECT * FROM run WHERE slot = 'a' ORDER BY started_at DESC, id DESC", "ix_run_slot"),
+        (NEWEST.format(states=among("good.state", RunState), jobs=""), "ix_run_newest"),
+        ("SELECT * FROM slot WHERE closed_at IS NULL ORDER BY due, id", "ix_slot_open"),
+        ("SELECT * FROM slot WHERE 1 = 1 ORDER BY due DESC, id DESC LIMIT 9", "ix_slot_due"),
+        ("SELECT * FROM slot WHERE policy = 'a' AND job = 'b' ORDER BY due DESC, id DESC LIMIT 9", "ix_slot_of_policy"),
+        ("SELECT state, count(*) FROM slot WHERE due >= 1 AND due < 2 GROUP BY state", "COVERING INDEX ix_slot_due"),
+        ("SELECT key FROM slot WHERE line = 1", "COVERING INDEX ix_slot_of_line"),
+        ("SELECT * FROM line WHERE until IS NULL ORDER BY policy, job, vault", "uq_line_in_force"),
+        ("SELECT * FROM event WHERE id > 1 ORDER BY id LIMIT 9", "INTEGER PRIMARY KEY"),
+        ("SELECT * FROM notice WHERE state = 'pending' AND next_at <= 1 ORDER BY next_at, id", "ix_notice_pending"),
+        ("SELECT * FROM alarm WHERE cleared_at IS NULL ORDER BY raised_at, id", "uq_alarm_raised"),
     ],
 )
 def test_what_is_asked_often_is_answered_by_an_index(empty: Path, statement: str, index: str) -> None:
     with closing(sqlite3.connect(empty)) as connection:
         steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
     assert any(index in step for step in steps)
-    assert not any(step in {"SCAN run", "SCAN recovery_point"} for step in steps)
+    assert not any(step in {f"SCAN {table}" for table in METADATA.tables} for step in steps)

@@ -14,16 +14,30 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, select, text
 
 from jobs.failure import FailureKind
 from jobs.history import RunState
-from orchestrator.ledger.codec import run_row
+from orchestrator.ledger.codec import point_row, repository_row, run_row
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.ledger.place import HEAD, REVISIONS
 from orchestrator.ledger.tables import METADATA
 from orchestrator.ledger.upgrade import configuration, migrate
-from tests.orchestrator.ledger.build import NOW, later, over, point, run
+from tests.orchestrator.ledger.build import (
+    NOW,
+    OWNER,
+    alarm,
+    closed,
+    happening,
+    later,
+    line,
+    message,
+    over,
+    point,
+    repository,
+    run,
+    slot,
+)
 from tests.servers.postgresql import PostgresqlServer
 
 TABLES = {
@@ -135,6 +149,30 @@ def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(url: str, revision: 
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == HEAD
 
 
+@pytest.mark.parametrize("name", ["run", "settings_version", "recovery_point", "repository"])
+def test_no_row_of_the_version_before_is_changed_by_an_upgrade(url: str, name: str) -> None:
+    table = METADATA.tables[name]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "run": [run_row(run()), run_row(over(2)), run_row(over(3, state=RunState.FAILED, note="\udcff"))],
+        "settings_version": [{"hash": "ab", "text": "[service]", "first_used_at": 1}],
+        "recovery_point": [point_row(point(number, gone_at=gone)) for number, gone in ((1, None), (2, NOW))],
+        "repository": [repository_row(repository())],
+    }
+    with connected(url) as connection:
+        migrate(connection, "0002")
+        known = [column["name"] for column in inspect(connection).get_columns(name)]
+        for row in rows[name]:
+            connection.execute(table.insert(), {column: row[column] for column in known if column in row})
+        ask = select(*(table.columns[column] for column in known)).order_by(*table.primary_key)
+        before = connection.execute(ask).fetchall()
+    with Ledger.open(url, create=False, now=NOW) as ledger:
+        assert {one.slot for one in ledger.runs()} <= {None}
+        assert (ledger.open_slots(), ledger.lease(), ledger.told_until()) == ((), None, 0)
+    with connected(url) as connection:
+        assert connection.execute(ask).fetchall() == before
+        assert len(before) == len(rows[name])
+
+
 def test_a_file_is_copied_before_it_is_upgraded(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     old_ledger(url, "0001")
@@ -147,21 +185,18 @@ def test_a_file_is_copied_before_it_is_upgraded(tmp_path: Path) -> None:
         assert connection.execute("SELECT id FROM run").fetchall() == [(run().id,)]
 
 
-def test_an_upgrade_that_fails_leaves_the_old_ledger(url: str, postgresql: PostgresqlServer) -> None:
-    old_ledger(url, "0001")
-    in_the_way = "CREATE TABLE repository (title TEXT)"  # the last table that 0002 makes
+@pytest.mark.parametrize(("revision", "last"), [("0001", "repository"), ("0002", "lease")])
+def test_an_upgrade_that_fails_leaves_the_old_ledger(url: str, revision: str, last: str) -> None:
+    old_ledger(url, revision)
     with connected(url) as connection:
-        connection.execute(text(in_the_way))
+        connection.execute(text(f"CREATE TABLE {last} (title TEXT)"))  # what the next revision makes last
+        before = shape(connection)
     with pytest.raises(Exception, match="already exists"):
         Ledger.open(url, create=False, now=NOW)
     with connected(url) as connection:
-        assert set(inspect(connection).get_table_names()) == {
-            "alembic_version",
-            "repository",
-            "run",
-            "settings_version",
-        }
-        connection.execute(text("DROP TABLE repository"))
+        assert shape(connection) == before
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
+        connection.execute(text(f"DROP TABLE {last}"))
     with Ledger.open(url, create=False, now=later(minutes=1)) as ledger:
         assert ledger.open_runs() == (run(),)
 
@@ -170,6 +205,11 @@ def test_the_tables_refuse_what_no_ledger_would_write(url: str) -> None:
     with Ledger.open(url, create=True, now=NOW) as ledger:
         ledger.claim(run())
         ledger.record(over(2))
+        ledger.put_lines([], [line()])
+        ledger.born([slot(1), closed(2)], {})
+        ledger.queue([message()], 1)
+        ledger.set_alarms([alarm()], [], NOW, [happening()])
+        ledger.take_lease(OWNER, NOW)
     wrong = [
         "UPDATE run SET state = 'asleep'",
         "UPDATE run SET job = 'nap'",
@@ -177,12 +217,32 @@ def test_the_tables_refuse_what_no_ledger_would_write(url: str) -> None:
         "UPDATE run SET failure_kind = 'busy', failure_message = NULL",
         "UPDATE run SET state = 'running', finished_at = NULL",  # both, so two open backups of one policy
         "INSERT INTO settings_version (hash, text, first_used_at) VALUES ('ab', NULL, 0)",
+        "UPDATE slot SET state = 'asleep'",
+        "UPDATE slot SET job = 'nap'",
+        "UPDATE slot SET state = 'missed' WHERE state = 'due'",  # ended, but nobody knows when
+        "UPDATE slot SET closed_at = 1 WHERE state = 'due'",  # has an end, but has not ended
+        "UPDATE slot SET state = 'missed', closed_at = 1 WHERE state = 'due'",  # ended without a reason
+        "UPDATE slot SET why_text = NULL WHERE state = 'coalesced'",
+        "UPDATE slot SET state = 'running' WHERE state = 'due'",  # in no run
+        "UPDATE slot SET retry_at = 1 WHERE state = 'coalesced'",
+        "UPDATE line SET job = 'nap'",
+        "INSERT INTO line SELECT id + 1, policy, tenant, job, site, vault, source_vault, schedule, after_job, zone,"
+        " splay, catch_up, settings_hash, since, cursor, until FROM line",  # a second one in force
+        "UPDATE event SET severity = 'loud'",
+        "UPDATE notice SET state = 'lost'",
+        "UPDATE notice SET state = 'delivered'",  # nobody knows when
+        "INSERT INTO alarm SELECT id + 1, key, topic, severity, tenant, policy, subject, text, raised_at, cleared_at"
+        " FROM alarm",
+        "INSERT INTO lease SELECT 2, owner_host, owner_boot, owner_pid, owner_started, term, 0, 0, 0 FROM lease",
+        "UPDATE lease SET owner_pid = NULL",
+        "INSERT INTO outbox VALUES (2, 0)",
     ]
     for statement in wrong:
         with pytest.raises(Exception, match=r"(?i)constraint|null"), connected(url) as connection:
             connection.execute(text(statement))
     with Ledger.open(url, create=False, now=NOW) as ledger:
         assert [record.state for record in ledger.runs()] == [RunState.SUCCEEDED, RunState.RUNNING]
+        assert set(ledger.slots()) == {slot(1), closed(2)}
 
 
 def test_what_was_never_a_ledger_is_not_upgraded(url: str) -> None:

@@ -72,7 +72,7 @@ def test_lines_are_put_in_force_and_numbered(ledger: Ledger) -> None:
 def test_an_edit_ends_a_line_and_begins_another_in_its_place(ledger: Ledger) -> None:
     (old, other) = ledger.put_lines([], [line(), line("mail")])
     (new,) = ledger.put_lines([(old.id, later(hours=5))], [line(settings_hash="ed17", since=later(hours=5))])
-    assert ledger.lines_in_force() == (other, new)
+    assert ledger.lines_in_force() == (new, other)
     assert ledger.lines() == (replace(old, until=later(hours=5)), other, new)
 
 

@@ -73,6 +73,21 @@ def test_lines_that_never_ran_and_runs_of_any_kind_are_shown(
     assert {each.policy for each in observing.facts().jobs} == {line.policy}  # of a policy that has gone, nothing
 
 
+@pytest.mark.parametrize("many", [2, 201])
+def test_the_last_good_run_is_known_behind_a_bad_one(ledger: Ledger, observing: Observing, many: int) -> None:
+    """Also where so much went wrong that it is asked for at once."""
+    for number in range(many):
+        policy = PolicyName(f"p{number}")
+        ledger.record(build.over(1, policy=policy))
+        ledger.record(build.over(2, policy=policy, state=RunState.BLOCKED))
+    observing.adopt(PolicyName(f"p{number}") for number in range(many))
+    facts = observing.facts().jobs
+    assert len(facts) == many
+    for each in facts:
+        assert each.last is not None
+        assert (each.last.state, each.last_good) == (RunState.BLOCKED, build.over(1).finished_at)
+
+
 def test_notices_are_counted_by_channel(ledger: Ledger, observing: Observing) -> None:
     def notice(channel: str, state: NoticeState, age: timedelta) -> Notice:
         return Notice(

@@ -24,6 +24,8 @@ def upgrade() -> None:
     """Make the tables of what runs unattended, and let a run name its slot."""
     op.add_column("run", _text("slot", nullable=True))
     _index("ix_run_slot", "run", ["slot"], only="slot IS NOT NULL")
+    op.drop_index("ix_run_newest", "run")
+    op.create_index("ix_run_newest", "run", ["policy", "job", "vault", "started_at", "id"])  # nothing left to sort
     _make_line()
     _make_slot()
     _make_event()
