@@ -23,6 +23,7 @@ from jobs.turns import Counted, Turns
 
 USUAL: Final = timedelta(minutes=1)
 _PLACE: Final = Why(kind=WhyKind.LIMIT, text="as many runs as are allowed are under way")
+_JUST: Final = timedelta(seconds=1)
 _NOBODY: Final = Owner(host="", boot="", pid=0, started="")
 
 # What happens at one moment, in this order: what ends makes room for what becomes due.
@@ -207,9 +208,9 @@ class _World:
                 if ready is not None:
                     self._queues_up(ready)
                 continue
-            rank, slot_id = heapq.heappop(self._queue)
-            if slot_id in self._ready and slot_id not in asked and self._places[slot_id] == rank:
-                yield from self._asked(slot_id, rank, asked, now)
+            place, slot_id = heapq.heappop(self._queue)
+            if slot_id in self._ready and slot_id not in asked and self._places[slot_id] == place:
+                yield from self._asked(slot_id, asked, now)
 
     def _queues_up(self, ready: Ready) -> None:
         slot_id = ready.slot.id
@@ -230,10 +231,7 @@ class _World:
                 self._whys[slot_id] = _PLACE  # unless it is asked, and something else is found
             self._ready[slot_id] = answer
             return answer
-        if self._ready.pop(slot_id, None) is not None:
-            self._turns.leave(slot)
-            self._free(slot_id)
-            self._look_at(self._behind.pop(slot_id, ""))
+        self._loses_its_turn(slot, now)
         if isinstance(answer, Wait):
             self._waits(answer)
             return None
@@ -244,6 +242,17 @@ class _World:
             self._closes(slot_id, answer.state, now)
             yield Planned(slot=slot, state=answer.state, ends_at=now, why=answer.why)
         return None
+
+    def _loses_its_turn(self, slot: Slot, now: datetime) -> None:
+        ready = self._ready.pop(slot.id, None)
+        if ready is None:
+            return
+        self._turns.leave(slot)
+        self._free(slot.id)
+        self._look_at(self._behind.pop(slot.id, ""))
+        window = ready.policy.window
+        if window is not None and not window.is_open(now - _JUST, ready.policy.zone):
+            self._whys[slot.id] = Why(kind=WhyKind.WINDOW, text=f"its window ({window.text}) was over")
 
     def _waits(self, wait: Wait) -> None:
         self._whys[wait.slot.id] = wait.why
@@ -268,7 +277,7 @@ class _World:
             self._behind.pop(slot_id, None)
             self._look_at(slot_id)
 
-    def _asked(self, slot_id: str, rank: Rank, asked: set[str], now: datetime) -> Iterator[Planned]:
+    def _asked(self, slot_id: str, asked: set[str], now: datetime) -> Iterator[Planned]:
         ready: Ready | None = self._ready[slot_id]
         if ready is not None and ready.policy.window is not None:  # which may have closed since
             ready = yield from self._judged(slot_id, now)
@@ -277,7 +286,7 @@ class _World:
         asked.add(slot_id)
         obstacle = self._turns.obstacle(ready, now)
         while obstacle is not None and obstacle.behind is not None and obstacle.behind.slot.id not in asked:
-            yield from self._asked(obstacle.behind.slot.id, rank, asked, now)
+            yield from self._asked(obstacle.behind.slot.id, asked, now)
             obstacle = self._turns.obstacle(ready, now)
         if obstacle is None:
             yield self._starts(ready, now)

@@ -16,6 +16,7 @@ from jobs.quantity import duration
 from jobs.retention import Decision, Point
 from jobs.verdict import ControlName
 from reports.cells import clock, count, instant, iso, judgement, lasting, seconds, state, words
+from reports.checks import Check, section
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.integrity import headline
 from reports.results import found
@@ -37,9 +38,18 @@ _FAILING: Final = (
 
 
 def status(
-    assessments: Sequence[Assessment], runs: Iterable[RunRecord], *, now: datetime, zone: tzinfo, operator: str
+    assessments: Sequence[Assessment],
+    runs: Iterable[RunRecord],
+    service: Iterable[Check] = (),
+    *,
+    now: datetime,
+    zone: tzinfo,
+    operator: str,
 ) -> Document:
-    """One line for each policy at each site. `runs` are the recent and the open ones; one named twice counts once."""
+    """One line for each policy at each site, and for each check of the service.
+
+    `runs` are the recent and the open ones; one named twice counts once.
+    """
     recent = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started_at, run.id))
     glance = Table(
         key="status",
@@ -61,6 +71,7 @@ def status(
         sections=(
             Section(key="status", title="Policies", tables=(glance,)),
             Section(key="failing", title="What to look at", tables=(failing,)),
+            section(service),
         ),
     )
 

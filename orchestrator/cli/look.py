@@ -7,13 +7,15 @@ import hashlib
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
 
 from jobs import period
 from jobs.failure import DONE, OBJECTIVE_MISSED, Failure, FailureKind
 from jobs.history import Job, RunRecord
 from jobs.integrity import assess
 from jobs.period import Period
-from jobs.policy import Policy, TenantName
+from jobs.policy import Policy, TenantName, Timetable
 from orchestrator import wiring
 from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
@@ -21,7 +23,11 @@ from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.settings import Settings, policy_told
-from reports import listing
+from reports import checks, listing
+from targets.host import is_alive
+
+_DAY: Final = timedelta(hours=24)
+_NOTICES: Final = timedelta(days=4)  # they are given up after three
 
 
 @contextmanager
@@ -37,10 +43,28 @@ def status(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     now = Clock().now()
     with _opened(settings) as ledger:
         seen = ledger.glance(now)
+        service = _service(ledger, settings, now)
     judged = assess(settings.policies, seen.runs, seen.points, now)
-    service = settings.service
-    printing.show(arguments, listing.status(judged, seen.runs, now=now, zone=service.zone, operator=service.name))
+    if arguments.nagios:
+        text, level = checks.nagios(checks.checks(judged, service, now))
+        printing.say(text)
+        return int(level)
+    said = checks.of_service(service, now)
+    zone, operator = settings.service.zone, settings.service.name
+    printing.show(arguments, listing.status(judged, seen.runs, said, now=now, zone=zone, operator=operator))
     return OBJECTIVE_MISSED if any(each.verdict.fails for each in judged) else DONE
+
+
+def _service(ledger: Ledger, settings: Settings, now: datetime) -> checks.Service:
+    lease = ledger.lease()
+    return checks.Service(
+        scheduled=any(policy.timetable != Timetable() for policy in settings.policies),
+        lease=lease,
+        alive=None if lease is None else is_alive(lease.owner),
+        day=ledger.slot_counts(since=now - _DAY, until=now),
+        alarms=ledger.alarms(),
+        notices=ledger.notices(since=now - _NOTICES),
+    )
 
 
 def runs(arguments: argparse.Namespace, _stop: threading.Event) -> int:

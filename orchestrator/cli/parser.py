@@ -149,7 +149,8 @@ def _at_least_one(text: str) -> int:
 
 
 def _look_verbs(verbs: _Verbs) -> None:
-    _verb(verbs, "status", "look:status", "a glance: every policy at every site, and what runs now")
+    status = _verb(verbs, "status", "look:status", "a glance: every policy at every site, and what runs now")
+    status.add_argument("--nagios", action="store_true", help="one line for each check, and Nagios's exit codes")
     snapshots = _verb(verbs, "snapshots", "look:snapshots", "list a policy's recovery points, asked of the vaults")
     snapshots.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
     snapshots.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")

@@ -83,8 +83,12 @@ def _policy(arguments: argparse.Namespace, settings: Settings) -> Policy:
 @contextmanager
 def _alone(folder: Path) -> Iterator[Path]:
     """A folder of ours, emptied of what a killed one left; the lock goes with its process. Raises TargetError BUSY."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        message = f"{error.strerror or error}; [service] workdir must be a folder that can be written"
+        raise TargetError("make", str(folder), FailureKind.TARGET_UNWRITABLE, message) from error
     try:
         _lock(lock, folder)
         _empty(folder)

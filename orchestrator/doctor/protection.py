@@ -18,6 +18,7 @@ from targets.inventory import DatabaseServer, Mount, database_servers, mounts, s
 
 _SEARCH_SECONDS: Final = 10.0
 _PLACES: Final = tuple(map(Path, ("/srv", "/var/lib", "/var/www", "/opt", "/home", "/root", "/usr/local")))
+_BEGIN: Final = "Write one; to begin with: tandem config generate"
 _NAMED: Final = 5  # of many files, so many are named
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _Problem = tuple[Grade, str, str]  # grade, text, advice
@@ -40,7 +41,13 @@ def policies(case: Case) -> Iterator[Finding]:
             )
     if not case.settings.policies:
         text = "the settings name no policy: nothing is backed up"
-        yield Finding(check="policy", subject="", grade=Grade.WARN, text=text, advice="Add [policies.NAME].")
+        yield Finding(
+            check="policy",
+            subject="",
+            grade=Grade.WARN,
+            text=text,
+            advice="Write one; to begin with: tandem config generate",
+        )
 
 
 def _source_problems(policy: Policy) -> Iterator[_Problem]:
@@ -113,7 +120,7 @@ def _mount(mount: Mount, vaults: Sequence[VaultName], is_covered: bool, cover: C
         subject=where,
         grade=Grade.WARN,
         text=f"{what}: no policy backs it up",
-        advice=f'Add it to a policy: source = {{ paths = ["{where}"] }}; or leave it, if it can be made again.',
+        advice=f'Add it to a policy: source = {{ paths = ["{where}"] }}; or leave it if it can be made again.',
     )
 
 
@@ -138,7 +145,7 @@ def _ports(server: DatabaseServer) -> str:
     return "".join(f", port {port}" for port in server.ports)
 
 
-_EXAMPLE: Final = 'Add a policy: source = {{ command = [{}], filename = "all.sql" }}'
+_EXAMPLE: Final = 'Add a policy: source = {{ command = {{ run = [{}], filename = "all.sql" }} }}'
 _DUMP: Final = {
     "PostgreSQL": _EXAMPLE.format('"pg_dumpall"'),
     "MySQL": _EXAMPLE.format('"mysqldump", "--all-databases", "--single-transaction"'),
@@ -175,7 +182,7 @@ def _loose(files: Sequence[Path]) -> Iterator[Finding]:
             subject="SQLite",
             grade=Grade.WARN,
             text=f"{counted(len(files), 'SQLite database')} that no policy backs up: {_listed(files)}",
-            advice=f'Add a policy: source = {{ sqlite = "{files[0]}" }}; or leave it, if it can be made again.',
+            advice=f'Add a policy: source = {{ sqlite = {{ path = "{files[0]}" }} }}; or leave it, if it is nobody\'s.',
         )
 
 
@@ -188,7 +195,7 @@ def _torn(files: dict[Path, PolicyName]) -> Iterator[Finding]:
             grade=Grade.WARN,
             text=f"{counted(len(files), 'SQLite database')} in use that {policy} copies as files, which may be torn: "
             f"{_listed(list(files))}",
-            advice=f'Back it up as what it is: source = {{ sqlite = "{first}" }}',
+            advice=f'Back it up as what it is: source = {{ sqlite = {{ path = "{first}" }} }}',
         )
 
 

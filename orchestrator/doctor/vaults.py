@@ -28,7 +28,7 @@ from targets.errors import TargetError
 from targets.host import disk_of
 from targets.ports import FileKind, FileRef, Store, Vault
 
-SECONDS: Final = 30.0
+SECONDS: Final = 20.0  # two tries of ten to connect
 _CONFIG: Final = FileRef(FileKind.CONFIG, "config")
 _SOON: Final = timedelta(days=30)
 _OFF: Final = timedelta(seconds=5)  # clocks tell whole seconds, and the answer takes its time

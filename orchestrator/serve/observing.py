@@ -111,9 +111,9 @@ class Observing:
 
     def _jobs(self) -> tuple[JobFacts, ...]:
         """What is due by itself, and what was ever run by hand, of the policies there are."""
+        tenants = {line.key: line.tenant for line in self._ledger.lines_in_force()}
         ended = self._ledger.last_runs(_ENDED)
         good = self._good(ended)
-        tenants = {line.key: line.tenant for line in self._ledger.lines_in_force()}
         tenants |= {key: run.tenant for key, run in ended.items() if run.policy in self._policies}
         return tuple(
             JobFacts(

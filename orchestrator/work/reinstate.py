@@ -59,7 +59,7 @@ class Reinstatement:
         self.returned: Returned | None = None
 
     def work(self, run: str) -> Outcome:
-        """Do it. Raises TargetError, and LedgerError LEDGER_TOO_NEW; then nothing is in place that was not before."""
+        """Do it. Raises TargetError; then no ledger is in place that was not before."""
         require_a_place(self.request)
         staging = self._tools.folder("staging", run)
         try:
@@ -99,7 +99,9 @@ class Reinstatement:
 def require_a_place(request: Request) -> None:
     """Make sure that nothing is written over. Raises TargetError: NOT_EMPTY; BUSY where the ledger there is in use."""
     folder = request.settings
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+    with _written(folder):
+        taken = os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    if taken:
         message = "it is there already, and settings files are never written over: name another folder with --to"
         raise TargetError("bring settings back to", str(folder), FailureKind.NOT_EMPTY, message)
     standing = [file for file in _files(request.ledger) if os.path.lexists(file)]

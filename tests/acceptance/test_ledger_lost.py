@@ -203,6 +203,9 @@ def test_asking_for_what_the_settings_do_not_know(kept: Operator, lost: Operator
     (full / "settings.toml").write_text("mine")
     by_hand(lost, "secondary")
     assert refused(lost, "restore", "--ledger", "--to", str(full)).kind is FailureKind.NOT_EMPTY
+    (lost.folder / "work").write_text("no folder")
+    assert refused(lost, "restore", "--ledger").kind is FailureKind.TARGET_UNWRITABLE
+    (lost.folder / "work").unlink()
     lost.write_settings(lost.settings.replace("policies.own", "policies.mine"))
     told = refused(lost, "restore", "--ledger")
     assert told.kind is FailureKind.SNAPSHOT_MISSING

@@ -36,7 +36,7 @@ class Naive:
         self.last = dict(known.last_backups)
         self.known = known
         self.durations = durations
-        self.looks: set[datetime] = set()
+        self.looks: set[datetime] = {NOW + 2.5 * HOUR}  # when windows close: who still waits, waits for that then
         for begun in known.under_way:
             self.running[begun.id] = (begun, max(NOW, begun.started_at + self.takes(begun)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -75,8 +76,10 @@ def job(kind: Job, last: RunRecord | None = None, good: datetime | None = None) 
 
 @pytest.mark.parametrize("kind", list(Job))
 @pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.RUNNING])
-def test_every_kind_of_job_is_shown_and_a_failed_one_as_failed(kind: Job, state: RunState) -> None:
-    """Peers leave out all but backups (resticprofile #662), or go on showing the success before (#332)."""
+def test_every_kind_of_job_is_shown_and_a_failed_one_as_failed_resticprofile_662_and_332(
+    kind: Job, state: RunState
+) -> None:
+    """There, all but backups are left out (#662), and a job that failed goes on showing success (#332)."""
     facts = replace(QUIET, jobs=[job(kind, run(kind, state), NOW - HOUR)])
     labels = {"tenant": TENANT, "policy": POLICY, "job": kind.value, "vault": VAULT}
     states = {key[1]: figure for key, figure in read(facts).items() if key[0] == "last_run_state"}
@@ -164,6 +167,14 @@ def test_notices_alarms_and_the_dead_man() -> None:
     assert value(facts, "dead_man_heard_timestamp_seconds") == NOW.timestamp()
     assert value(facts, "dead_man_failures") == 4
     assert value(QUIET, "dead_man_failures") is None
+
+
+def test_every_metric_is_in_the_manual() -> None:
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "manual.md").read_text(encoding="utf-8")
+    families = text_string_to_metric_families(exposition(replace(QUIET, dead_man=DeadManFacts())))
+    names = [family.name.removeprefix("tandem_") for family in families]
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in manual] == []
 
 
 @given(st.text(max_size=30))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,3 +164,22 @@ def test_apprise_keeps_to_itself(
     assert list(tmp_path.iterdir()) == []
     after = {thread.name for thread in threading.enumerate() if "process_request" not in thread.name}  # the server's
     assert after <= before
+
+
+def test_nothing_is_printed_where_no_log_is_kept() -> None:
+    """Python prints the warnings of a logger that nobody listens to; apprise's hold addresses."""
+    said = subprocess.run(
+        [sys.executable, "-c", _SENDS_IN_VAIN], input=PASSWORD, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (said.stdout, said.stderr) == ("channel-unreachable\n", "")
+
+
+_SENDS_IN_VAIN = """
+from jobs.event import Severity
+from targets.errors import TargetError
+from targets.notify import Apprise
+try:
+    Apprise(patience=0.1).send("ops", f"json://u:{input()}@127.0.0.1:1/hook-path", "s", "b", Severity.INFO)
+except TargetError as error:
+    print(error.kind)
+"""

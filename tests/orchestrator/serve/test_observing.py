@@ -78,14 +78,15 @@ def test_the_last_good_run_is_known_behind_a_bad_one(ledger: Ledger, observing: 
     """Also where so much went wrong that it is asked for at once."""
     for number in range(many):
         policy = PolicyName(f"p{number}")
-        ledger.record(build.over(1, policy=policy))
-        ledger.record(build.over(2, policy=policy, state=RunState.BLOCKED))
+        ledger.record(build.over(2 * number, policy=policy))
+        ledger.record(build.over(2 * number + 1, policy=policy, state=RunState.BLOCKED))
     observing.adopt(PolicyName(f"p{number}") for number in range(many))
     facts = observing.facts().jobs
     assert len(facts) == many
     for each in facts:
         assert each.last is not None
-        assert (each.last.state, each.last_good) == (RunState.BLOCKED, build.over(1).finished_at)
+        assert each.last.state is RunState.BLOCKED
+        assert each.last_good == each.last.ended_at - timedelta(seconds=1)
 
 
 def test_notices_are_counted_by_channel(ledger: Ledger, observing: Observing) -> None:

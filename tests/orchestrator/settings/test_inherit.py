@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jobs.policy import Policy, Timetable
 from jobs.schedule import Schedule
-from orchestrator.settings import effective_policy_json, load
+from orchestrator.settings import effective_policy_json, load, show
 
 WORLD: Final = """
 service.name = "Example operator"
@@ -159,6 +159,7 @@ def test_what_follows_the_backup_by_itself(tmp_path: Path) -> None:
     backup, weekly, after = (Schedule(text) for text in ("every 4h", "weekly", "after backup"))
     alone = Timetable(backup=backup, check=weekly)
     assert policy(tmp_path, base).timetable == alone
+    assert not [row.key for row in show(tmp_path / "settings.toml") if "retention" in row.key or "replicate" in row.key]
     assert policy(tmp_path, {**base, "replicate": {"to": "second"}}).timetable == replace(alone, replicate=after)
     assert policy(tmp_path, {**base, "retention": {"last": 1}}).timetable == replace(alone, retention=after)
     by_hand = {key: below for key, below in base.items() if key != "schedule"}

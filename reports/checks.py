@@ -1,0 +1,197 @@
+"""Named checks, one line each: what stands how, and what to do next. For `status`, and for Nagios and its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+
+from jobs import event
+from jobs.alarm import Alarm
+from jobs.history import Lease
+from jobs.integrity import Assessment
+from jobs.notice import Notice, NoticeState
+from jobs.quantity import counted, duration
+from jobs.slot import SlotState
+from jobs.verdict import ControlName, Verdict
+from reports.document import Cell, Column, Section, Severity, Table, printable
+from reports.wording import CONTROLS
+
+
+class Level(IntEnum):
+    """As Nagios's plugins end (https://nagios-plugins.org/doc/guidelines.html#AEN78); the value is the exit code."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One line: a name that stays, how it stands, the facts, and what to do next where it is not well."""
+
+    name: str
+    level: Level
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """What is known of the service itself.
+
+    `scheduled` is whether anything is due by itself; `alive` whether the lease's holder lives (None: it cannot be
+    seen from here); `day` counts the slots of the last 24 hours; `notices` are those of the last four days.
+    """
+
+    scheduled: bool
+    lease: Lease | None
+    alive: bool | None
+    day: Mapping[SlotState, int]
+    alarms: Sequence[Alarm] = ()
+    notices: Sequence[Notice] = ()
+
+
+_SILENT: Final = timedelta(minutes=2)
+_LATE: Final = timedelta(hours=1)
+_TROUBLE: Final = (SlotState.FAILED, SlotState.MISSED, SlotState.BLOCKED, SlotState.INTERRUPTED)
+_HINTS: Final[Mapping[ControlName, str]] = {
+    ControlName.RECOVERY_POINT: "tandem backup {policy}",
+    ControlName.REPLICA_LAG: "tandem replicate {policy}",
+    ControlName.PARITY: "tandem replicate {policy}, then tandem report integrity",
+    ControlName.CHECK: "tandem check {policy} --site {site}",
+    ControlName.RESTORE_TEST: "tandem test-restore {policy} --site {site}",
+    ControlName.RESTORE_TIME: "tandem test-restore {policy} --site {site}",
+}
+_LEVELS: Final[Mapping[event.Severity, Level]] = {
+    event.Severity.INFO: Level.OK,
+    event.Severity.WARNING: Level.WARNING,
+    event.Severity.CRITICAL: Level.CRITICAL,
+}
+
+
+def checks(assessments: Iterable[Assessment], service: Service, now: datetime) -> tuple[Check, ...]:
+    """Every check: those of the service first, then each policy at each site."""
+    return (*of_service(service, now), *map(_promise, assessments))
+
+
+def of_service(service: Service, now: datetime) -> tuple[Check, ...]:
+    """The checks of the service itself."""
+    return (_scheduler(service, now), _slots(service), *_notices(service, now), *map(_alarm, service.alarms))
+
+
+def _scheduler(service: Service, now: datetime) -> Check:
+    lease, name = service.lease, "scheduler"
+    if lease is None and not service.scheduled:
+        return Check(name=name, level=Level.OK, text="nothing is due by itself: no policy has a schedule")
+    hint = "tandem serve (as a systemd service: systemctl start tandem)"
+    if lease is None:
+        return Check(name=name, level=Level.CRITICAL, text="no serve runs, and policies have schedules", hint=hint)
+    owner, silent = lease.owner, max(now - lease.beaten_at, timedelta(0))
+    who = f"serve, process {owner.pid} on {owner.host}"
+    if service.alive is False:
+        return Check(
+            name=name, level=Level.CRITICAL, text=f"{who} is dead; it was alive {duration(silent)} ago", hint=hint
+        )
+    if silent > _SILENT:
+        text = f"{who} has given no sign of life for {duration(silent)}"
+        return Check(name=name, level=Level.CRITICAL, text=text, hint="ask its /healthz, or read its log")
+    return Check(name=name, level=Level.OK, text=f"{who} runs, in term {lease.term}")
+
+
+def _slots(service: Service) -> Check:
+    bad = {state: service.day.get(state, 0) for state in _TROUBLE if service.day.get(state, 0)}
+    due = sum(service.day.values())
+    text = f"{counted(due, 'slot')} due in the last 24 h"
+    if not bad:
+        return Check(name="slots", level=Level.OK, text=f"{text}, none in trouble")
+    told = ", ".join(f"{many} {state}" for state, many in bad.items())
+    states = " ".join(f"--state {state}" for state in bad)
+    return Check(name="slots", level=Level.WARNING, text=f"{text}: {told}", hint=f"tandem slots {states}")
+
+
+def _notices(service: Service, now: datetime) -> Iterator[Check]:
+    by_channel: dict[str, list[Notice]] = {}
+    for notice in service.notices:
+        by_channel.setdefault(notice.channel, []).append(notice)
+    for channel, notices in sorted(by_channel.items()):
+        name = f"notify {channel}"
+        lost = [notice for notice in notices if notice.state is NoticeState.GIVEN_UP]
+        late = [each for each in notices if each.state is NoticeState.PENDING and now - each.made_at > _LATE]
+        if lost:
+            text = f"{counted(len(lost), 'message')} given up: {lost[-1].error}"
+            yield Check(name=name, level=Level.CRITICAL, text=text, hint="check the channel's address and server")
+        elif late:
+            text = f"{counted(len(late), 'message')} not delivered for more than an hour: {late[-1].error}"
+            yield Check(name=name, level=Level.WARNING, text=text, hint="check the channel's address and server")
+        else:
+            yield Check(name=name, level=Level.OK, text=f"{counted(len(notices), 'message')} in four days")
+
+
+def _alarm(alarm: Alarm) -> Check:
+    return Check(
+        name=f"{alarm.topic} {alarm.subject}",
+        level=max(Level.WARNING, _LEVELS[alarm.severity]),
+        text=f"{alarm.text} (since {alarm.raised_at:%Y-%m-%d %H:%M} UTC)",
+        hint="tandem slots; tandem locks; tandem doctor",
+    )
+
+
+def _promise(judged: Assessment) -> Check:
+    name = f"policy {judged.policy} at {judged.site}"
+    failing = [control.name for control in judged.controls if control.verdict.fails]
+    if not judged.verdict.fails:
+        level = Level.OK if judged.verdict is Verdict.MET else Level.WARNING
+        text = "as promised" if level is Level.OK else "something was promised for, and something not"
+        return Check(name=name, level=level, text=text, hint="" if level is Level.OK else "set objectives for it")
+    if not failing:
+        return Check(name=name, level=Level.CRITICAL, text="nothing was promised", hint="set objectives for it")
+    text = f"missed or not proven: {', '.join(CONTROLS[control].lower() for control in failing)}"
+    hint = _HINTS[failing[0]].format(policy=judged.policy, site=judged.site)
+    return Check(name=name, level=Level.CRITICAL, text=text, hint=hint)
+
+
+def nagios(found: Sequence[Check]) -> tuple[str, Level]:
+    """A plugin's output: one line of judgement with figures, then a line for each check, the worst first."""
+    worst = max((check.level for check in found), default=Level.UNKNOWN)
+    bad = sum(check.level is not Level.OK for check in found)
+    head = f"TANDEM {worst.name} - {bad} of {counted(len(found), 'check')} not well | checks={len(found)} bad={bad}"
+    ordered = sorted(found, key=lambda check: -check.level)
+    return "\n".join([head, *map(_line, ordered)]) + "\n", worst
+
+
+def _line(check: Check) -> str:
+    """A bar would begin figures."""
+    hint = f" (next: {check.hint})" if check.hint else ""
+    return printable(f"{check.level.name} {check.name}: {check.text}{hint}").replace("|", "¦")
+
+
+_COLUMNS: Final = (
+    Column(key="check", title="Check"),
+    Column(key="text", title="What is known"),
+    Column(key="hint", title="Next"),
+    Column(key="level", title="State"),
+)
+_SEVERITIES: Final[Mapping[Level, Severity]] = {
+    Level.OK: Severity.GOOD,
+    Level.WARNING: Severity.WARNING,
+    Level.CRITICAL: Severity.BAD,
+    Level.UNKNOWN: Severity.WARNING,
+}
+
+
+def section(found: Iterable[Check]) -> Section:
+    """The checks as a part of a report."""
+    rows = tuple(
+        (
+            Cell(text=check.name, value=check.name),
+            Cell(text=check.text, value=check.text),
+            Cell(text=check.hint or "—", value=check.hint or None),
+            Cell(text=check.level.name, value=check.level.name, severity=_SEVERITIES[check.level], badge=True),
+        )
+        for check in found
+    )
+    return Section(key="service", title="Service", tables=(Table(key="checks", columns=_COLUMNS, rows=rows),))
