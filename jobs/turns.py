@@ -94,10 +94,11 @@ class Turns:
 
     def obstacle(self, ready: Ready, now: datetime) -> Obstacle | None:
         """What keeps it from starting now; None where nothing does."""
+        first = self._overtaken(ready, now)
         holder = self._holders.in_the_way(ready.slot)
         if holder is not None:
-            return Obstacle(Why(kind=WhyKind.HELD, text=_held_by(holder), other=holder.id), holder.id)
-        first = self._overtaken(ready, now)
+            why = Why(kind=WhyKind.HELD, text=_held_by(holder), other=holder.id)
+            return Obstacle(why, holder.id if first is None else first.slot.id, first)
         if first is not None:
             other = first.slot.id
             return Obstacle(Why(kind=WhyKind.HELD, text=f"{other} waits longer", other=other), other, first)

@@ -43,8 +43,13 @@ if TYPE_CHECKING:
 _SECRET_COMMAND_TIMEOUT: Final = 60.0  # seconds: long enough for a person to unlock a password store
 
 
-def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[str], Watch]) -> Tools:
-    """Everything one command needs to work. Raises TargetError when restic is missing or too old."""
+def tools(
+    settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[str], Watch], clock: Clock | None = None
+) -> Tools:
+    """Everything one command needs to work; `clock` None: this machine's.
+
+    Raises TargetError when restic is missing or too old.
+    """
     from orchestrator.work.tools import Tools
     from targets.process import Limits
     from targets.restic.engine import Restic
@@ -55,7 +60,7 @@ def tools(settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[st
         no_progress_seconds=settings.limits.no_progress.total_seconds(),
     )
     memory, gentle = settings.limits.memory, settings.limits.gentle
-    clock = Clock()
+    clock = clock or Clock()
     return Tools(
         engine=Restic.find(settings.service.restic, cache=cache, limits=limits, gentle=gentle, memory=memory),
         vaults=Vaults(settings, clock.now),

@@ -15,11 +15,16 @@ from reports.cover import Cover, copy_cell
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.gaps import gaps_table
 from reports.register import points_section, runs_section
+from reports.unattended import Unattended, sections
 from reports.wording import CONTROLS, METHOD, read_share
 
 
 def integrity(
-    cover: Cover, policies: Iterable[Policy], runs: Iterable[RunRecord], points: Iterable[RecoveryPoint]
+    cover: Cover,
+    policies: Iterable[Policy],
+    runs: Iterable[RunRecord],
+    points: Iterable[RecoveryPoint],
+    unattended: Unattended | None = None,
 ) -> Document:
     """Build the report. Its headline is bad unless every copy in scope is met; ValueError before the period begins."""
     chosen = [policy for policy in policies if cover.within(policy.tenant, policy.name)]
@@ -38,6 +43,7 @@ def integrity(
             *_tenant_sections(cover, assessments),
             runs_section(own, cover.period, cover.as_of, cover.zone),
             points_section(assessments, seen, cover.period, cover.as_of, cover.zone),
+            *(() if unattended is None else sections(cover, unattended)),
             _method(),
         ),
     )

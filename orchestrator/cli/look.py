@@ -17,7 +17,7 @@ from jobs.integrity import assess
 from jobs.period import Period
 from jobs.policy import Policy, TenantName, Timetable
 from orchestrator import wiring
-from orchestrator.cli import asked, printing
+from orchestrator.cli import asked, due, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
@@ -135,8 +135,9 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         until = asked_for.as_of(now)
         records = ledger.runs(until=until)
         points = ledger.points_ever(until)
+        tenant = asked.tenant(settings, arguments.tenant)
+        unattended = due.of_period(ledger, asked_for.start, until, tenant)
         policies = settings.policies if until == now else _as_they_stood(ledger, settings, asked_for, records)
-    tenant = asked.tenant(settings, arguments.tenant)
     cover = Cover(
         operator=service.name,
         period=asked_for,
@@ -149,7 +150,7 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         sites={name: each.title for name, each in settings.sites.items()},
         tenant=tenant,
     )
-    document = integrity(cover, policies, records, points)
+    document = integrity(cover, policies, records, points, unattended)
     form = "json" if arguments.json and arguments.format == "text" else arguments.format
     if form == "text" and arguments.output is None:
         printing.show(arguments, document)

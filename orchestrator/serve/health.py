@@ -42,6 +42,11 @@ class Health:
                 self._troubles[key] = line
         return news
 
+    def why_not(self, key: str) -> str:
+        """What is wrong with this; nothing where it works."""
+        with self._lock:
+            return self._troubles.get(key, "")
+
     def tick_age(self, monotonic: float) -> float | None:
         """Seconds since the last tick; None before the first."""
         with self._lock:

@@ -151,7 +151,10 @@ class Surroundings:
         self._telling.wait(_LAST_SECONDS)
 
     def _watch(self) -> None:
-        self._observing.judged(watch(self._ledger, self._settings, self._clock))
+        doubt = self._health.why_not("clock")
+        judged = watch(self._ledger, self._settings, self._clock, clock_doubt=doubt)
+        if not doubt:
+            self._observing.judged(judged)
         textfile = self._settings.serve.textfile
         if textfile is not None:
             self._observing.write(textfile)

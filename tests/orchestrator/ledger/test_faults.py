@@ -20,7 +20,7 @@ from jobs.failure import INTERNAL, FailureKind
 from jobs.history import Job
 from jobs.policy import PolicyName
 from orchestrator.ledger.ledger import Ledger, LedgerError
-from tests.orchestrator.ledger.build import DONE, NOW, OWNER, later, point, run
+from tests.orchestrator.ledger.build import DONE, NOW, OWNER, later, point, repository, run
 from tests.orchestrator.ledger.children import as_nobody, child, hear
 from tests.servers.postgresql import PostgresqlServer
 
@@ -34,6 +34,7 @@ def refusal(url: str, *, create: bool = False) -> LedgerError:
 def made(path: Path) -> str:
     url = f"sqlite:///{path}"
     with Ledger.open(url, create=True, now=NOW) as ledger:
+        ledger.remember(repository())
         ledger.claim(run())
     return url
 

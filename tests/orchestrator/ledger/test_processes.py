@@ -36,7 +36,7 @@ from tests.orchestrator.ledger.children import (
     tell,
 )
 
-ROUNDS = 25
+ROUNDS = 20
 KILLS = {"sqlite": 10, "postgresql": 6}
 
 

@@ -20,7 +20,7 @@ from jobs.slot import FINAL, OPEN, SLOT_TRANSITIONS, Slot, SlotState
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from tests.orchestrator.ledger.build import NEWER, OWNER, RAN, STRANGER, closed, happening, later, repository, run, slot
 
-STEPS = 160
+STEPS = 120
 POLICIES = [PolicyName(name) for name in ("files", "mail", "web")]
 MOSTLY = 0.7  # of the tries are made to fit
 

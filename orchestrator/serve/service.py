@@ -1,0 +1,111 @@
+"""One `serve` from its start to its exit code: the daemon with everything around it, by whichever clock it is given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobs.event import Topic, of_service
+from jobs.failure import DONE
+from jobs.history import Lease
+from orchestrator import settings as settings_room
+from orchestrator import wiring
+from orchestrator.clock import Clock
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.serve.daemon import Daemon, Means
+from orchestrator.serve.health import Health
+from orchestrator.serve.metronome import Metronome
+from orchestrator.serve.ownership import acquire
+from orchestrator.serve.surroundings import Surroundings
+from orchestrator.serve.voice import Voice
+from orchestrator.settings import Settings, SettingsError
+from orchestrator.work.tools import Tools
+from reports.log import Level, LogRecord
+from targets.host import this_process
+from targets.ports import unwatched
+from targets.systemd import Systemd
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """On what terms it serves. `beat_seconds` are of the machine's clock, whatever `clock` says."""
+
+    clock: Clock
+    log: Callable[[LogRecord], None]
+    systemd: Systemd
+    version: str
+    stop: threading.Event  # a person or the system asks for the end
+    reload: threading.Event  # the settings may have changed
+    standby: bool = False  # wait for the end of another `serve`, instead of being refused
+    trust_clock: bool = False
+    beat_seconds: float = 1.0
+
+
+def serve(settings: Settings, terms: Terms) -> int:
+    """Serve until asked to stop; the exit code.
+
+    Raises LedgerError, TargetError, LeaseHeldError and ClockDoubtError where it cannot begin.
+    """
+    clock, health, owner = terms.clock, Health(), this_process()
+    voice = Voice(terms.log, clock, health)
+    with (
+        Ledger.open(wiring.ledger_url(settings), create=True, now=clock.now()) as ledger,
+        Metronome(terms.beat_seconds) as metronome,
+    ):
+        taken = acquire(ledger, owner, clock, terms.stop, standby=terms.standby)
+        if taken is None:
+            return DONE
+        lease, former = taken
+        if former is not None:
+            _take_over(ledger, former, lease, clock, voice)
+        if terms.standby:
+            settings = _as_they_are_by_now(settings, voice)
+        with Surroundings(
+            settings,
+            ledger=ledger,
+            clock=clock,
+            health=health,
+            voice=voice,
+            version=terms.version,
+            systemd=terms.systemd,
+        ) as around:
+            means = Means(
+                ledger=ledger,
+                clock=clock,
+                owner=owner,
+                voice=voice,
+                health=health,
+                metronome=metronome,
+                tools=_tools(ledger, clock),
+                settled=around.settled,
+                beaten=around.beaten,
+                stopping=around.stopping,
+                stop=terms.stop,
+                reload=terms.reload,
+            )
+            return Daemon(settings, means, lease).run(trust_clock=terms.trust_clock)
+
+
+def _as_they_are_by_now(settings: Settings, voice: Voice) -> Settings:
+    """Who stood by for weeks takes over what is in force, and not what was when the wait began."""
+    try:
+        return settings_room.load(settings.file)
+    except SettingsError as mistakes:
+        voice.say(Level.WARNING, "settings-refused", f"those of when the wait began stay in force. {mistakes}")
+        return settings
+
+
+def _tools(ledger: Ledger, clock: Clock) -> Callable[[Settings, threading.Event], Tools]:
+    return lambda settings, stop: wiring.tools(settings, ledger, stop=stop, watch=lambda _piece: unwatched, clock=clock)
+
+
+def _take_over(ledger: Ledger, former: Lease, lease: Lease, clock: Clock, voice: Voice) -> None:
+    owner = former.owner
+    text = (
+        f"process {owner.pid} on {owner.host} gave its last sign of life at {former.beaten_at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"this is term {lease.term}"
+    )
+    event = of_service(Topic.SERVE_TOOK_OVER, "serve", text, clock.now())
+    voice.event(event)
+    ledger.add_events([event])
