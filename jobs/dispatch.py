@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from jobs.history import Job
 from jobs.moves import Closing, Concurrency, Moves, Situation, Start, Wait
@@ -11,10 +12,12 @@ from jobs.plan import step_of
 from jobs.planner import CYCLE
 from jobs.policy import Policy, PolicyName
 from jobs.ruling import Facts, Ready, awaited, rule, still
-from jobs.slot import Slot, SlotState, Why
+from jobs.slot import Slot, SlotState, Why, WhyKind
 from jobs.turns import Turns
 
 __all__ = ["Closing", "Concurrency", "Moves", "Situation", "Start", "Wait", "dispatch", "related_ids"]
+
+_ITS_TURN: Final = Why(kind=WhyKind.LIMIT, text="it is not its turn yet")
 
 
 def related_ids(slot: Slot, policies: Mapping[PolicyName, Policy]) -> tuple[str, ...]:
@@ -54,32 +57,24 @@ def in_order(slot: Slot) -> tuple[int, datetime, str]:
 def _in_turn(ready: list[Ready], turns: Turns, now: datetime) -> tuple[list[Start], list[Wait]]:
     """Start as many as may, the most urgent first."""
     for each in ready:
-        turns.enter(each)
+        turns.enter(each, now)
     starts: list[Start] = []
-    kept: dict[str, Why | None] = {}  # None: it starts
-
-    def ask(each: Ready) -> None:
-        obstacle = turns.obstacle(each, now)
-        if obstacle is None:
-            starts.append(start(each, turns))
-            kept[each.slot.id] = None
-            return
-        if obstacle.behind is not None and obstacle.behind.slot.id not in kept:
-            ask(obstacle.behind)
-        kept[each.slot.id] = obstacle.why
-
-    for each in sorted(ready, key=lambda each: each.rank):
-        if each.slot.id not in kept:
-            ask(each)
-    waits = [Wait(slot=each.slot, why=still(each.slot, why)) for each in ready if (why := kept[each.slot.id])]
+    while (next_one := turns.next(now)) is not None:
+        starts.append(start(next_one, turns, now))
+    begun = {each.slot.id for each in starts}
+    waits = []
+    for each in ready:
+        if each.slot.id not in begun:
+            obstacle = turns.obstacle(each, now)
+            waits.append(Wait(slot=each.slot, why=still(each.slot, obstacle.why if obstacle else _ITS_TURN)))
     return starts, waits
 
 
-def start(ready: Ready, turns: Turns) -> Start:
+def start(ready: Ready, turns: Turns, now: datetime) -> Start:
     """Give it its turn."""
     slot = ready.slot
     read_data = turns.read_data(slot) if slot.job is Job.CHECK else "none"
-    turns.leave(slot)
+    turns.leave(slot, now)
     turns.begins(slot)
     step = step_of(ready.policy, slot.job, (slot.site, slot.vault), source=slot.source_vault, read_data=read_data)
     return Start(slot=slot, step=step)

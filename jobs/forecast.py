@@ -7,7 +7,7 @@ again: `dispatch` at every event would give the same, and a year would take days
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,17 +17,17 @@ from jobs.claim import repositories
 from jobs.dispatch import Situation, in_order, start
 from jobs.history import CheckResult, Job, Owner, RunRecord, RunState
 from jobs.moves import Closing, Wait
-from jobs.ruling import Facts, LineKey, Rank, Ready, rule
+from jobs.ruling import Facts, LineKey, Ready, rule
 from jobs.slot import Line, Slot, SlotState, Why, WhyKind
-from jobs.turns import Counted, Turns
+from jobs.turns import PATIENCE, Turns
+from jobs.window import Window
 
 USUAL: Final = timedelta(minutes=1)
 _PLACE: Final = Why(kind=WhyKind.LIMIT, text="as many runs as are allowed are under way")
-_JUST: Final = timedelta(seconds=1)
 _NOBODY: Final = Owner(host="", boot="", pid=0, started="")
 
 # What happens at one moment, in this order: what ends makes room for what becomes due.
-_ENDS, _BORN, _LOOK = range(3)
+_ENDS, _BORN, _LOOK, _PATIENCE = range(4)
 
 Durations = Mapping[LineKey, timedelta]
 
@@ -76,17 +76,12 @@ class _World:
         self._turns = Turns(known.limits, known.under_way)
         self._cursors: dict[LineKey, datetime] = {}
         self._open: dict[str, Slot] = {}  # that wait, for whatever
-        self._whys: dict[str, Why] = {}
+        self._ready: dict[str, Ready] = {}  # of these, those that wait for their turn
+        self._whys: dict[str, Why] = {}  # what the others wait for
         self._chained: dict[str, list[str]] = {}  # who waits for the end of a slot
-        self._ready: dict[str, Ready] = {}
-        self._queue: list[tuple[Rank, str]] = []  # of the ready ones, those that may have a chance
-        self._places: dict[str, Rank] = {}  # where in the queue; what is found elsewhere is out of date
-        self._parked: dict[str | Counted, list[str]] = {}  # the others, by what has to end first
-        self._behind: dict[str, str] = {}  # who goes behind whom, and lends it its place
         self._begun: dict[str, tuple[datetime, CheckResult | None]] = {}  # when, and what a check will say
-        self._look: list[tuple[int, datetime, str]] = []
-
-    # --- events ------------------------------------------------------------------------------------------------
+        self._entered: list[Ready] = []  # at this moment
+        self._look: list[tuple[int, datetime, str]] = []  # who is to be judged anew, at this moment
 
     def load(self, lines: Iterable[Line], slots: Iterable[Slot], known: Situation, now: datetime) -> Iterator[Planned]:
         """Begin with what there is."""
@@ -108,6 +103,8 @@ class _World:
             if due is not None:
                 self._happens(max(due, now), _BORN, line)
 
+    # --- what happens ------------------------------------------------------------------------------------------
+
     def _happens(self, at: datetime, what: int, subject: RunRecord | Slot | Line) -> None:
         self._numbered += 1
         self._subjects[self._numbered] = subject
@@ -123,9 +120,18 @@ class _World:
                 self._born(subject, now)
             elif what == _ENDS:
                 self._ended(subject, now)
+            elif what == _PATIENCE and isinstance(subject, Slot):
+                self._turns.waits_longer(subject, now)
             else:
                 self._look_at(subject.id)
-        yield from self._settle(now)
+        while self._look:
+            yield from self._judged(heapq.heappop(self._look)[2], now)
+        while (ready := self._turns.next(now)) is not None:
+            yield self._starts(ready, now)
+        for ready in self._entered:
+            if ready.slot.id in self._ready:
+                self._stays(ready, now)
+        self._entered.clear()
 
     def _born(self, line: Line, now: datetime) -> None:
         born = births(line, now, since=self._cursors.get(line.key))
@@ -137,17 +143,14 @@ class _World:
             self._open[slot.id] = slot
             self._facts.is_there(slot, now)
             self._look_at(slot.id)
+            if slot.until is not None and slot.until != born.next_due:
+                self._happens(slot.until, _LOOK, slot)
         if born.next_due is not None:
             self._cursors[line.key] = born.cursor
             self._happens(born.next_due, _BORN, line)
-        for slot in born.slots:
-            if slot.until is not None and slot.until != born.next_due:
-                self._happens(slot.until, _LOOK, slot)
 
     def _ended(self, work: RunRecord | Slot, now: datetime) -> None:
-        for room in self._turns.ends(work):
-            self._free(room)
-        self._free(work.id)
+        self._turns.ends(work, now)
         done = self._done(work, now)
         self._facts.went_well(done)
         if done.job is Job.BACKUP:
@@ -191,68 +194,36 @@ class _World:
     def _usual(self, work: RunRecord | Slot) -> timedelta:
         return self._durations.get((work.policy, work.job, work.vault), USUAL)
 
-    # --- rules -------------------------------------------------------------------------------------------------
+    # --- what comes of it --------------------------------------------------------------------------------------
 
     def _look_at(self, slot_id: str) -> None:
         slot = self._open.get(slot_id)
         if slot is not None:
             heapq.heappush(self._look, in_order(slot))
 
-    def _settle(self, now: datetime) -> Iterator[Planned]:
-        """Ask the rules about what may have changed, then give turns; until nothing comes of it any more."""
-        asked: set[str] = set()
-        while self._look or (self._queue and not self._turns.full):
-            if self._look:
-                slot_id = heapq.heappop(self._look)[2]
-                ready = (yield from self._judged(slot_id, now)) if slot_id in self._open else None
-                if ready is not None:
-                    self._queues_up(ready)
-                continue
-            place, slot_id = heapq.heappop(self._queue)
-            if slot_id in self._ready and slot_id not in asked and self._places[slot_id] == place:
-                yield from self._asked(slot_id, asked, now)
-
-    def _queues_up(self, ready: Ready) -> None:
-        slot_id = ready.slot.id
-        lent = [self._places[other] for other in self._parked.get(slot_id, ()) if other in self._ready]
-        place = min([ready.rank, *lent])
-        if self._places.get(slot_id) != place and slot_id in self._behind:
-            self._look_at(self._behind[slot_id])
-        self._places[slot_id] = place
-        heapq.heappush(self._queue, (place, slot_id))
-
-    def _judged(self, slot_id: str, now: datetime) -> Generator[Planned, None, Ready | None]:
-        """Ask the rules. Returns it when it is ready."""
-        slot = self._open[slot_id]
+    def _judged(self, slot_id: str, now: datetime) -> Iterator[Planned]:
+        slot = self._open.get(slot_id)
+        if slot is None:
+            return
         answer = rule(slot, self._facts, now)
         if isinstance(answer, Ready):
             if slot_id not in self._ready:
-                self._turns.enter(answer)
-                self._whys[slot_id] = _PLACE  # unless it is asked, and something else is found
+                self._entered.append(answer)
             self._ready[slot_id] = answer
-            return answer
-        self._loses_its_turn(slot, now)
+            self._turns.enter(answer, now)
+            return
+        if self._ready.pop(slot_id, None) is not None:
+            self._whys[slot_id] = self._turns.why(slot) or _PLACE
+            self._turns.leave(slot, now)
         if isinstance(answer, Wait):
             self._waits(answer)
-            return None
+            return
         why = self._whys.get(slot_id)
         if why is not None:  # what it waited for is a part of how it ends
             answer = rule(replace(slot, why=why), self._facts, now)
         if isinstance(answer, Closing):
             self._closes(slot_id, answer.state, now)
             yield Planned(slot=slot, state=answer.state, ends_at=now, why=answer.why)
-        return None
-
-    def _loses_its_turn(self, slot: Slot, now: datetime) -> None:
-        ready = self._ready.pop(slot.id, None)
-        if ready is None:
-            return
-        self._turns.leave(slot)
-        self._free(slot.id)
-        self._look_at(self._behind.pop(slot.id, ""))
-        window = ready.policy.window
-        if window is not None and not window.is_open(now - _JUST, ready.policy.zone):
-            self._whys[slot.id] = Why(kind=WhyKind.WINDOW, text=f"its window ({window.text}) was over")
 
     def _waits(self, wait: Wait) -> None:
         self._whys[wait.slot.id] = wait.why
@@ -264,47 +235,27 @@ class _World:
     def _closes(self, slot_id: str, state: SlotState, now: datetime) -> None:
         self._open.pop(slot_id, None)
         self._whys.pop(slot_id, None)
-        self._places.pop(slot_id, None)
         self._facts.ended(slot_id, state, now)
         for other in self._chained.pop(slot_id, ()):
             self._look_at(other)
 
-    # --- turns -------------------------------------------------------------------------------------------------
-
-    def _free(self, blocker: str | Counted) -> None:
-        """What waited for this may have a chance again."""
-        for slot_id in self._parked.pop(blocker, ()):
-            self._behind.pop(slot_id, None)
-            self._look_at(slot_id)
-
-    def _asked(self, slot_id: str, asked: set[str], now: datetime) -> Iterator[Planned]:
-        ready: Ready | None = self._ready[slot_id]
-        if ready is not None and ready.policy.window is not None:  # which may have closed since
-            ready = yield from self._judged(slot_id, now)
-        if ready is None:
-            return
-        asked.add(slot_id)
-        obstacle = self._turns.obstacle(ready, now)
-        while obstacle is not None and obstacle.behind is not None and obstacle.behind.slot.id not in asked:
-            yield from self._asked(obstacle.behind.slot.id, asked, now)
-            obstacle = self._turns.obstacle(ready, now)
-        if obstacle is None:
-            yield self._starts(ready, now)
-        else:
-            self._whys[slot_id] = obstacle.why
-            self._parked.setdefault(obstacle.by, []).append(slot_id)
-            if obstacle.behind is not None:
-                self._behind[slot_id] = obstacle.behind.slot.id
-
     def _starts(self, ready: Ready, now: datetime) -> Planned:
-        step = start(ready, self._turns).step
+        step = start(ready, self._turns, now).step
         slot = ready.slot
-        del self._ready[slot.id], self._open[slot.id], self._whys[slot.id]
+        del self._ready[slot.id], self._open[slot.id]
         self._begun[slot.id] = (now, CheckResult(read_data=step.read_data) if slot.job is Job.CHECK else None)
-        self._free(slot.id)
         ends = now + self._usual(slot)
         self._happens(ends, _ENDS, slot)
         return self._planned(slot, now, ends)
+
+    def _stays(self, ready: Ready, now: datetime) -> None:
+        """It could not start at once: what time alone will change."""
+        if ready.since + PATIENCE > now:
+            self._happens(ready.since + PATIENCE, _PATIENCE, ready.slot)
+        window = ready.policy.window
+        if window is not None:
+            closed = Window(f"{window.end:%H:%M}-{window.start:%H:%M}")
+            self._happens(closed.opens_after(now, ready.policy.zone), _LOOK, ready.slot)
 
     def _planned(self, slot: Slot, starts: datetime, ends: datetime) -> Planned:
         state = SlotState.SUCCEEDED if ends <= self._horizon else SlotState.RUNNING
@@ -313,4 +264,6 @@ class _World:
     def waiting(self) -> Iterator[Planned]:
         """What still waits at the horizon."""
         for slot in sorted(self._open.values(), key=in_order):
-            yield Planned(slot=slot, state=SlotState.DUE, why=self._whys.get(slot.id))
+            is_ready = slot.id in self._ready
+            why = (self._turns.why(slot) or _PLACE) if is_ready else self._whys.get(slot.id)
+            yield Planned(slot=slot, state=SlotState.DUE, why=why)

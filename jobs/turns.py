@@ -1,15 +1,17 @@
-"""Whose turn it is among those that are ready: repositories first, then who waited too long, then limits.
+"""Whose turn it is among those that are ready: repositories first, then who has waited too long, then limits.
 
-restic's locks make a repository a room that is shared by many or taken by one. Who is urgent goes first; but who has
-been ready for a quarter of an hour is not overtaken any more by whom it cannot share the room with. Who would do so
-goes behind it, and lends it its place in the order: else a retention would wait for ever beside busy backups, or they
-for it.
+restic's locks make a repository a room that is shared by many or taken by one. Who is urgent goes first; but the one
+that has been ready for longest, for a quarter of an hour, is not overtaken any more by whom it cannot share the room
+with. Who would do so waits behind it, and lends it its place in the order: else a retention would wait for ever beside
+busy backups, or they for it.
+
+Everything here takes constant time, or a heap's, so that ten thousand may wait.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,7 +22,7 @@ from jobs.history import Job, RunRecord
 from jobs.moves import Concurrency
 from jobs.planner import most_asked
 from jobs.policy import SiteName, VaultName
-from jobs.ruling import Ready
+from jobs.ruling import Rank, Ready
 from jobs.slot import Slot, Why, WhyKind
 
 PATIENCE: Final = timedelta(minutes=15)
@@ -36,16 +38,45 @@ _REMEMBERED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why one that is ready does not start. `behind` is the one whose turn it is first; `by` is what has to end: a
-    run's or a slot's id, or what is counted."""
+    """Why one that is ready does not start; `by` is what has to end first: a run's or a slot's id, or what counts."""
 
     why: Why
     by: str | Counted
-    behind: Ready | None = None
+
+
+class _Room:
+    """Those who are ready and want one repository in one way: who has been so for longest, and who is most urgent."""
+
+    def __init__(self) -> None:
+        self._by_age: list[tuple[datetime, str]] = []
+        self._by_rank: list[tuple[Rank, str]] = []
+
+    def add(self, ready: Ready, *, is_new: bool) -> None:
+        if is_new:
+            heapq.heappush(self._by_age, (ready.since, ready.slot.id))
+        heapq.heappush(self._by_rank, (ready.rank, ready.slot.id))
+
+    def first(self, known: dict[str, Ready]) -> Ready | None:
+        while self._by_age:
+            since, slot_id = self._by_age[0]
+            ready = known.get(slot_id)
+            if ready is not None and ready.since == since:
+                return ready
+            heapq.heappop(self._by_age)
+        return None
+
+    def most_urgent(self, known: dict[str, Ready]) -> Ready | None:
+        while self._by_rank:
+            rank, slot_id = self._by_rank[0]
+            ready = known.get(slot_id)
+            if ready is not None and ready.rank == rank:
+                return ready
+            heapq.heappop(self._by_rank)
+        return None
 
 
 class Turns:
-    """Who is running, who is ready, and what keeps one of them from starting."""
+    """Who is running, who is ready, and who of them starts next."""
 
     def __init__(self, limits: Concurrency, under_way: Iterable[RunRecord]) -> None:
         self._most = {"runs": limits.runs, "site": limits.per_site, "vault": limits.per_vault, "host": limits.per_host}
@@ -53,10 +84,15 @@ class Turns:
         self._holders = Holders()
         self._count: dict[Counted, int] = {_ALL: 0}
         self._ready: dict[str, Ready] = {}
-        self._queues: dict[tuple[Repository, Hold], list[tuple[datetime, str]]] = {}
+        self._rooms: dict[tuple[Repository, Hold], _Room] = {}
         self._checks: dict[Repository, dict[str, Ready]] = {}
+        self._queue: list[tuple[Rank, str]] = []
+        self._kept: dict[str, Obstacle] = {}  # who is not asked again before something ends
+        self._keeps: dict[str | Counted, list[str]] = {}
         for run in sorted(under_way, key=lambda run: (run.started_at, run.id)):
             self.begins(run)
+
+    # --- who runs ----------------------------------------------------------------------------------------------
 
     def begins(self, work: Running) -> None:
         """It is running from now on."""
@@ -64,45 +100,52 @@ class Turns:
         for counted in _counted(work.job, work.site, work.vault, work.source_vault):
             self._count[counted] = self._count.get(counted, 0) + 1
 
-    def ends(self, work: Running) -> tuple[Counted, ...]:
-        """It runs no more; gives what there is room for again. It must be the object that began."""
+    def ends(self, work: Running, now: datetime) -> None:
+        """It runs no more. It must be the object that began."""
         self._holders.remove(work)
-        room = _counted(work.job, work.site, work.vault, work.source_vault)
-        for counted in room:
+        for counted in _counted(work.job, work.site, work.vault, work.source_vault):
             self._count[counted] -= 1
-        return room
+            self._free(counted, now)
+        self._free(work.id, now)
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing can start before a run ends."""
-        return self._count[_ALL] >= self._runs
+    # --- who is ready ------------------------------------------------------------------------------------------
 
-    def enter(self, ready: Ready) -> None:
-        """It waits for its turn from now on."""
+    def enter(self, ready: Ready, now: datetime) -> None:
+        """It waits for its turn from now on; or still does, and is more or less urgent."""
         slot = ready.slot
+        is_new = slot.id not in self._ready
         self._ready[slot.id] = ready
-        for repository in repositories(slot):
-            queue = self._queues.setdefault((repository, HOLDS[slot.job]), [])
-            heapq.heappush(queue, (ready.since, slot.id))
+        for room in self._own(slot):
+            room.add(ready, is_new=is_new)
         if slot.job is Job.CHECK:
             self._checks.setdefault((slot.tenant, slot.vault), {})[slot.id] = ready
+        self._push(ready, now)
+        for other in self._first_against(slot):
+            self._push(other, now)  # it may lend it its place
 
-    def leave(self, slot: Slot) -> None:
+    def leave(self, slot: Slot, now: datetime) -> None:
         """It starts, or ends, or has to wait for something else."""
-        if self._ready.pop(slot.id, None) is not None and slot.job is Job.CHECK:
+        if self._ready.pop(slot.id, None) is None:
+            return
+        self._kept.pop(slot.id, None)
+        if slot.job is Job.CHECK:
             del self._checks[slot.tenant, slot.vault][slot.id]
+        self._free(slot.id, now)
+        for room in self._own(slot):
+            first = room.first(self._ready)
+            if first is not None:
+                self._push(first, now)  # others may lend it their place now
 
-    def obstacle(self, ready: Ready, now: datetime) -> Obstacle | None:
-        """What keeps it from starting now; None where nothing does."""
-        first = self._overtaken(ready, now)
-        holder = self._holders.in_the_way(ready.slot)
-        if holder is not None:
-            why = Why(kind=WhyKind.HELD, text=_held_by(holder), other=holder.id)
-            return Obstacle(why, holder.id if first is None else first.slot.id, first)
-        if first is not None:
-            other = first.slot.id
-            return Obstacle(Why(kind=WhyKind.HELD, text=f"{other} waits longer", other=other), other, first)
-        return self._limit(ready.slot)
+    def waits_longer(self, slot: Slot, now: datetime) -> None:
+        """Its patience may have ended since it was asked."""
+        ready = self._ready.get(slot.id)
+        if ready is not None:
+            self._push(ready, now)
+
+    def why(self, slot: Slot) -> Why | None:
+        """Why it did not start when it was asked last."""
+        kept = self._kept.get(slot.id)
+        return None if kept is None else kept.why
 
     def checks_of(self, repository: Repository) -> tuple[Slot, ...]:
         """The checks of a repository that wait for their turn."""
@@ -113,38 +156,86 @@ class Turns:
         waiting = self._checks[slot.tenant, slot.vault].values()
         return most_asked(each.policy.read_data for each in sorted(waiting, key=lambda each: each.rank))
 
-    def _overtaken(self, ready: Ready, now: datetime) -> Ready | None:
-        """The one that has been ready for longest, too long, of those that this one would overtake."""
-        earliest: Ready | None = None
-        for repository in repositories(ready.slot):
-            for hold in AGAINST[HOLDS[ready.slot.job]]:
-                first = self._first(repository, hold)
-                if first is not None and (earliest is None or _order(first) < _order(earliest)):
-                    earliest = first
-        is_overtaken = earliest is not None and earliest.since < ready.since and now - earliest.since > PATIENCE
-        return earliest if is_overtaken else None
+    # --- whose turn it is --------------------------------------------------------------------------------------
 
-    def _first(self, repository: Repository, hold: Hold) -> Ready | None:
-        queue = self._queues.get((repository, hold))
-        while queue:
-            since, slot_id = queue[0]
+    def next(self, now: datetime) -> Ready | None:
+        """The one that starts now; None when there is none. Whoever starts it says so (`leave`, then `begins`)."""
+        while self._queue and self._count[_ALL] < self._runs:
+            place, slot_id = heapq.heappop(self._queue)
             ready = self._ready.get(slot_id)
-            if ready is not None and ready.since == since:
+            if ready is None or slot_id in self._kept:
+                continue
+            if place != self._place(ready, now):  # out of date
+                self._push(ready, now)
+                continue
+            obstacle = self.obstacle(ready, now)
+            if obstacle is None:
                 return ready
-            heapq.heappop(queue)
+            self._kept[slot_id] = obstacle
+            self._keeps.setdefault(obstacle.by, []).append(slot_id)
         return None
+
+    def obstacle(self, ready: Ready, now: datetime) -> Obstacle | None:
+        """What keeps it from starting now; None where nothing does."""
+        holder = self._holders.in_the_way(ready.slot)
+        if holder is not None:
+            return Obstacle(Why(kind=WhyKind.HELD, text=_held_by(holder), other=holder.id), holder.id)
+        for first in self._first_against(ready.slot):
+            if first.since < ready.since and now - first.since >= PATIENCE:
+                other = first.slot.id
+                return Obstacle(Why(kind=WhyKind.HELD, text=f"{other} has waited longer", other=other), other)
+        return self._limit(ready.slot)
+
+    def _push(self, ready: Ready, now: datetime) -> None:
+        if ready.slot.id not in self._kept:
+            heapq.heappush(self._queue, (self._place(ready, now), ready.slot.id))
+
+    def _place(self, ready: Ready, now: datetime) -> Rank:
+        """Its own rank; or that of the most urgent one who must not overtake it, where it is the first in its room."""
+        place = ready.rank
+        if now - ready.since < PATIENCE:
+            return place
+        hold = HOLDS[ready.slot.job]
+        for repository in repositories(ready.slot):
+            if self._rooms[repository, hold].first(self._ready) is not ready:
+                continue
+            for other in AGAINST[hold]:
+                room = self._rooms.get((repository, other))
+                urgent = None if room is None else room.most_urgent(self._ready)
+                if urgent is not None and urgent.since > ready.since:
+                    place = min(place, urgent.rank)
+        return place
+
+    def _own(self, slot: Slot) -> Iterator[_Room]:
+        for repository in repositories(slot):
+            key = (repository, HOLDS[slot.job])
+            room = self._rooms.get(key)
+            if room is None:
+                room = self._rooms[key] = _Room()
+            yield room
+
+    def _first_against(self, slot: Slot) -> Iterator[Ready]:
+        """Who has been ready for longest, of those that it cannot share its rooms with."""
+        for repository in sorted(repositories(slot)):
+            for hold in AGAINST[HOLDS[slot.job]]:
+                room = self._rooms.get((repository, hold))
+                first = None if room is None else room.first(self._ready)
+                if first is not None:
+                    yield first
 
     def _limit(self, slot: Slot) -> Obstacle | None:
         for counted in _counted(slot.job, slot.site, slot.vault, slot.source_vault):
             most = self._most[counted[0]]
             if most is not None and self._count.get(counted, 0) >= most:
-                words = f"{most} runs are under way, as many as are allowed{_at(counted)}"
+                words = f"as many runs are under way as are allowed{_at(counted)}: {most}"
                 return Obstacle(Why(kind=WhyKind.LIMIT, text=words), counted)
         return None
 
-
-def _order(ready: Ready) -> tuple[datetime, str]:
-    return ready.since, ready.slot.id
+    def _free(self, keeper: str | Counted, now: datetime) -> None:
+        """What it kept from starting is asked again."""
+        for slot_id in self._keeps.pop(keeper, ()):
+            if self._kept.pop(slot_id, None) is not None:
+                self._push(self._ready[slot_id], now)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import tzinfo
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from typing import Final
 
 from jobs.history import Job
@@ -37,81 +37,111 @@ _SLOTS: Final = (
 _MISMATCH: Final = (Column(key="slot", title="Slot", code=True), Column(key="what", title="What is wrong"))
 
 
-def slots(
-    listed: Sequence[Slot], counted: Tally, by_job: Mapping[Job, Mapping[SlotState, int]], *, zone: tzinfo
-) -> Document:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Which slots are spoken of: those of a time (`since`, and before `until`), some states of which may be listed."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    states: Sequence[SlotState] = ()
+
+
+def slots(listed: Sequence[Slot], counted: Tally, asked: Asked, *, zone: tzinfo) -> Document:
     """The newest slots, how many there are of each state and job, and whether they add up."""
+    which = f" that {'is' if len(asked.states) == 1 else 'are'} {' or '.join(asked.states)}" if asked.states else ""
     return Document(
         kind="slots",
         title="Slots",
+        subtitle=_span(asked, zone),
         headline=adds_up(counted),
         summary=(
             Fact(key="due", label="Were due", cell=count(counted.expected)),
             Fact(key="found", label="On record", cell=count(counted.found)),
-            *(
-                Fact(key=state.value, label=state.value.capitalize(), cell=count(many, _severity(state)))
-                for state, many in counted.by_state.items()
-                if many
-            ),
+            Fact(key="unmade", label="Not looked at yet", cell=_unmade(counted)),
         ),
         sections=(
-            *_mismatches(counted),
-            Section(key="states", title="By job", tables=(states_table(by_job),)),
-            Section(key="slots", title=f"The newest {number(len(listed))}", tables=(_table(listed, zone),)),
+            *mismatches(counted),
+            Section(key="states", title="By job", tables=(states_table(counted.by_job),)),
+            Section(
+                key="slots",
+                title=f"The newest {number(len(listed))}{which}" if listed else f"Slots{which}",
+                tables=(_table(listed, zone),),
+            ),
         ),
     )
+
+
+def _span(asked: Asked, zone: tzinfo) -> str:
+    since = () if asked.since is None else (f"since {clock(asked.since, zone)}",)
+    until = () if asked.until is None else (f"before {clock(asked.until, zone)}",)
+    return ", ".join((*since, *until))
+
+
+def _unmade(counted: Tally) -> Cell:
+    many = sum(counted.unmade.values())
+    return count(many, Severity.WARNING if many else Severity.NEUTRAL)
 
 
 def adds_up(counted: Tally) -> Cell:
-    """Whether every moment that was due has exactly one slot in exactly one state."""
-    if counted.adds_up:
-        text = f"It adds up: {number(counted.expected)} were due, and each is in exactly one state"
+    """Whether every moment that was due has exactly one slot in exactly one state, and whether anybody looks at all."""
+    if not counted.adds_up:
+        text = (
+            f"It does not add up: {number(counted.expected)} {_were(counted.expected)} due, "
+            f"{number(counted.found)} {_are(counted.found)} on record, "
+            f"{number(counted.missing_count)} {_are(counted.missing_count)} missing, and "
+            f"{number(counted.surplus_count)} {_were(counted.surplus_count)} never due"
+        )
+        return Cell(text=text, value=False, severity=Severity.BAD, badge=True)
+    text = f"It adds up: {number(counted.expected)} {_were(counted.expected)} due, and each is in exactly one state"
+    many = sum(counted.unmade.values())
+    if not many:
         return Cell(text=text, value=True, severity=Severity.GOOD, badge=True)
-    text = (
-        f"It does not add up: {number(counted.expected)} were due, {number(counted.found)} are on record, "
-        f"{number(counted.missing_count)} are missing and {number(counted.surplus_count)} were never due"
-    )
-    return Cell(text=text, value=False, severity=Severity.BAD, badge=True)
+    text += f"; {number(many)} more {'has' if many == 1 else 'have'} come since serve last looked"
+    return Cell(text=text, value=True, severity=Severity.WARNING, badge=True)
+
+
+def _were(many: int) -> str:
+    return "was" if many == 1 else "were"
+
+
+def _are(many: int) -> str:
+    return "is" if many == 1 else "are"
 
 
 def states_table(by_job: Mapping[Job, Mapping[SlotState, int]]) -> Table:
-    """Jobs by states, with sums."""
-    present = [state for state in SlotState if any(states.get(state) for states in by_job.values())]
-    columns = (
-        Column(key="job", title="Job"),
-        *(Column(key=state.value, title=state.value.capitalize(), align="right") for state in present),
-        Column(key="sum", title="Sum", align="right"),
-    )
+    """Jobs by states, with sums. States stand below each other where there are more of them than a page is wide."""
     jobs = [job for job in Job if sum(by_job.get(job, {}).values())]
-    rows = [_sums(JOBS[job], job.value, by_job[job], present) for job in jobs]
-    total = Counter({state: sum(by_job[job].get(state, 0) for job in jobs) for state in present})
-    if len(jobs) > 1:
-        rows.append(_sums("all", "all", total, present))
-    return Table(key="states", columns=columns, rows=tuple(rows), empty="Nothing was due.")
-
-
-def _sums(name: str, code: str, states: Mapping[SlotState, int], present: Iterable[SlotState]) -> tuple[Cell, ...]:
-    figures = (
-        count(states.get(state, 0), _severity(state) if states.get(state) else Severity.NEUTRAL) for state in present
+    columns = (
+        Column(key="state", title="State"),
+        *(Column(key=job.value, title=JOBS[job], align="right") for job in jobs),
+        Column(key="sum", title="all", align="right"),
     )
-    return (words(name, code), *figures, count(sum(states.values())))
+    rows = [_sums(state, [by_job[job].get(state, 0) for job in jobs]) for state in SlotState]
+    total = [sum(by_job[job].values()) for job in jobs]
+    everything = (words("all"), *map(count, total), count(sum(total)))
+    return Table(key="states", columns=columns, rows=(*rows, everything) if jobs else (), empty="Nothing was due.")
 
 
-def _severity(state: SlotState) -> Severity:
-    """Of a mere number: what is good needs no colour."""
-    return Severity.NEUTRAL if SLOT_STATES[state] is Severity.GOOD else SLOT_STATES[state]
+def _sums(state: SlotState, figures: Sequence[int]) -> tuple[Cell, ...]:
+    """Of a mere number what is good needs no colour, and what is nothing none either."""
+    loud = Severity.NEUTRAL if SLOT_STATES[state] is Severity.GOOD else SLOT_STATES[state]
+    cells = (count(many, loud if many else Severity.NEUTRAL) for many in (*figures, sum(figures)))
+    return (words(state.value), *cells)
 
 
-def _mismatches(counted: Tally) -> tuple[Section, ...]:
+def mismatches(counted: Tally) -> tuple[Section, ...]:
+    """The slots that are missing, and those that were never due, by name; nothing where it adds up."""
     missing = ((name, "was due, and is not on record") for name in counted.missing)
     surplus = ((name, "is on record, and was never due") for name in counted.surplus)
     rows = tuple((words(name), words(what)) for name, what in (*missing, *surplus))
     if not rows:
         return ()
+    more = counted.missing_count + counted.surplus_count - len(rows)
     return (
         Section(
             key="mismatches",
             title="What does not add up",
+            paragraphs=(f"{number(more)} more are not named here.",) if more else (),
             tables=(Table(key="mismatches", columns=_MISMATCH, rows=rows),),
         ),
     )

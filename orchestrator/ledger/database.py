@@ -7,7 +7,7 @@ second on importing an ORM; on PostgreSQL they go through SQLAlchemy. The schema
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,10 @@ class Transaction(Protocol):
 
     def rows(self, sql: str, values: Values) -> list[Row]:
         """What a query finds, by column name."""
+        ...
+
+    def each(self, sql: str, values: Values) -> Iterator[Row]:
+        """The same, one at a time, for what is large; others wait for their turn until the last one was taken."""
         ...
 
     def change(self, sql: str, values: Values) -> int:

@@ -14,6 +14,7 @@ from typing import Self
 
 from jobs.failure import FailureKind
 from jobs.history import KnownRepository
+from orchestrator.ledger.accounts import Accounts
 from orchestrator.ledger.alarms import Alarms
 from orchestrator.ledger.codec import point_of, run_of
 from orchestrator.ledger.events import Events
@@ -30,7 +31,7 @@ from orchestrator.ledger.sqlite import SqliteDatabase
 __all__ = ["Busy", "Glance", "KnownRepository", "Ledger", "LedgerError", "Superseded"]
 
 
-class Ledger(Runs, Existence, Slots, Events, Outbox, Alarms, Leases):
+class Ledger(Runs, Existence, Slots, Accounts, Events, Outbox, Alarms, Leases):
     """What was due, what was done and what came of it, and what is known to exist. Safe to share between threads."""
 
     @classmethod
@@ -72,10 +73,8 @@ class Ledger(Runs, Existence, Slots, Events, Outbox, Alarms, Leases):
     def glance(self, at: datetime) -> Glance:
         """What `status` judges as of an instant that is not past."""
         with self._database.reading("read") as transaction:
-            return Glance(
-                runs=self._read(transaction.rows(JUDGED, judged(at)), run_of),
-                points=self._read(transaction.rows(THERE, {}), point_of),
-            )
+            runs, points = transaction.rows(JUDGED, judged(at)), transaction.rows(THERE, {})
+        return Glance(runs=self._read(runs, run_of), points=self._read(points, point_of))
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of one instant of a SQLite ledger to a file, while others use the ledger.

@@ -41,6 +41,11 @@ class PostgresqlTransaction:
         """What a query finds, by column name."""
         return [dict(row) for row in self._connection.execute(text(sql), values).mappings()]
 
+    def each(self, sql: str, values: Values) -> Iterator[Row]:
+        """The same, one at a time."""
+        for row in self._connection.execute(text(sql), values).mappings():
+            yield dict(row)
+
     def change(self, sql: str, values: Values) -> int:
         """How many rows a statement changed."""
         return self._connection.execute(text(sql), values).rowcount

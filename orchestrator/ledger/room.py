@@ -27,7 +27,8 @@ class Room:
 
     def _ask(self, statement: str, values: Values, reader: Callable[[Row], _T]) -> tuple[_T, ...]:
         with self._database.reading("read") as transaction:
-            return self._read(transaction.rows(statement, values), reader)
+            rows = transaction.rows(statement, values)
+        return self._read(rows, reader)  # not before: others wait for their turn on the connection
 
     def _read(self, rows: Iterable[Row], reader: Callable[[Row], _T]) -> tuple[_T, ...]:
         try:

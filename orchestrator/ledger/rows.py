@@ -5,6 +5,8 @@ What an alarm is brings half of jobs/ along, and most commands never see one: it
 
 from __future__ import annotations
 
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from jobs.event import Event, Severity, Topic
@@ -51,25 +53,31 @@ def line_row(line: Line) -> dict[str, Any]:
     }
 
 
+# A large operator has ten thousands of lines, all made of the same few names, schedules and moments.
+_schedule = lru_cache(maxsize=4096)(Schedule)
+_shared = lru_cache(maxsize=4096)(moment)
+_span = lru_cache(maxsize=256)(span)
+
+
 def line_of(row: Row) -> Line:
     """The line that `line_row` was given, with its number. Raises UnreadableRowError."""
     with reading(f"line {row['id']}"):
         return Line(
             id=row["id"],
-            policy=row["policy"],
-            tenant=row["tenant"],
+            policy=intern(row["policy"]),
+            tenant=intern(row["tenant"]),
             job=Job(row["job"]),
-            site=row["site"],
-            vault=row["vault"],
-            source_vault=row["source_vault"],
-            schedule=Schedule(row["schedule"]),
+            site=intern(row["site"]),
+            vault=intern(row["vault"]),
+            source_vault=None if row["source_vault"] is None else intern(row["source_vault"]),
+            schedule=_schedule(row["schedule"]),
             after=None if row["after_job"] is None else Job(row["after_job"]),
-            zone=row["zone"],
-            splay=span(row["splay"]),
+            zone=intern(row["zone"]),
+            splay=_span(row["splay"]),
             catch_up=None if row["catch_up"] is None else span(row["catch_up"]),
-            settings_hash=row["settings_hash"],
-            since=moment(row["since"]),
-            cursor=moment(row["cursor"]),
+            settings_hash=intern(row["settings_hash"]),
+            since=_shared(row["since"]),
+            cursor=_shared(row["cursor"]),
             until=moment_or_none(row["until"]),
         )
 

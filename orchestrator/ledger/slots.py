@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 from jobs.event import Event
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job
+from jobs.policy import PolicyName
 from jobs.retry import SlotEnd
 from jobs.slot import FINAL, SLOT_TRANSITIONS, Line, Slot, SlotState, Why
 from orchestrator.ledger import events as outcry
-from orchestrator.ledger.codec import micros, micros_or_none
+from orchestrator.ledger.codec import micros, micros_or_none, moment
 from orchestrator.ledger.database import Row, Transaction
 from orchestrator.ledger.faults import Superseded
 from orchestrator.ledger.room import Room, among, at_most, insert_each, where
@@ -42,9 +43,12 @@ _CLOSE: Final = (
     " WHERE id = :id AND state = 'due'"
 )
 _WAIT: Final = f"UPDATE slot SET {_WHY} WHERE id = :id AND state = 'due'"  # noqa: S608 (constants)
-_TAIL: Final = (
-    "SELECT * FROM slot WHERE policy = :policy AND job = :job AND vault = :vault"
-    " AND closed_at IS NOT NULL AND state <> 'skipped' ORDER BY due DESC, id DESC LIMIT :each"
+_CLOSED: Final = "closed_at IS NOT NULL AND state <> 'skipped' ORDER BY due DESC, id DESC LIMIT"
+_TAIL: Final = f"SELECT * FROM slot WHERE policy = :policy AND job = :job AND vault = :vault AND {_CLOSED} :each"  # noqa: S608 (constants)
+_AILING: Final = (
+    "SELECT * FROM line WHERE until IS NULL AND (SELECT state FROM slot"  # noqa: S608 (constants)
+    f" WHERE slot.policy = line.policy AND slot.job = line.job AND slot.vault = line.vault AND {_CLOSED} 1)"
+    " NOT IN ('succeeded', 'partial') ORDER BY id"
 )
 _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -65,7 +69,8 @@ class Slots(Room):
 
     def lines_in_force(self) -> tuple[Line, ...]:
         """The lines that make slots now, by policy, job and vault."""
-        return self._ask(_IN_FORCE, {}, line_of)
+        with self._database.reading("read") as transaction:  # tens of thousands, at a start: one after the other
+            return self._read(transaction.each(_IN_FORCE, {}), line_of)
 
     def lines(self) -> tuple[Line, ...]:
         """Every line that ever was in force, in the order in which they came to be."""
@@ -146,12 +151,21 @@ class Slots(Room):
         statement = f"SELECT * FROM slot WHERE {condition} ORDER BY due DESC, id DESC{at_most(limit)}"  # noqa: S608 (constants)
         return self._ask(statement, values, slot_of)
 
-    def tails(self, each: int) -> tuple[Slot, ...]:
-        """The newest closed slots (`each` at most, skipped ones left out) of every line in force, its past included."""
+    def ailing(self, each: int) -> tuple[tuple[Line, ...], tuple[Slot, ...]]:
+        """The lines in force whose newest closed slot did not end well, and the newest closed slots of each of them.
+
+        `each` at most, the newest first, those of the line's former settings included; skipped slots count for nothing.
+        """
         with self._database.reading("read") as transaction:
-            lines = transaction.rows("SELECT policy, job, vault FROM line WHERE until IS NULL ORDER BY id", {})
-            found = [row for line in lines for row in transaction.rows(_TAIL, {**line, "each": each})]
-        return self._read(found, slot_of)
+            lines = transaction.rows(_AILING, {})
+            keys = [{name: line[name] for name in ("policy", "job", "vault")} for line in lines]
+            found = [row for key in keys for row in transaction.rows(_TAIL, {**key, "each": each})]
+        return self._read(lines, line_of), self._read(found, slot_of)
+
+    def policies_since(self) -> Mapping[PolicyName, datetime]:
+        """When each policy first had a line."""
+        statement = "SELECT policy, min(since) AS since FROM line GROUP BY policy"
+        return dict(self._ask(statement, {}, lambda row: (PolicyName(row["policy"]), moment(row["since"]))))
 
     def slot_counts(
         self,

@@ -40,9 +40,14 @@ class SqliteTransaction:
 
     def rows(self, sql: str, values: Values) -> list[Row]:
         """What a query finds, by column name."""
+        return list(self.each(sql, values))
+
+    def each(self, sql: str, values: Values) -> Iterator[Row]:
+        """The same, one at a time: a hundred thousand rows are never in memory together."""
         with closing(self._connection.execute(sql, values)) as cursor:
             names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+            for row in cursor:
+                yield dict(zip(names, row, strict=True))
 
     def change(self, sql: str, values: Values) -> int:
         """How many rows a statement changed."""

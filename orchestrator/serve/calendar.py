@@ -34,8 +34,9 @@ class Calendar:
         wanted = changes(tuple(self._lines.values()), policies, now)
         if wanted.cursors:
             self._ledger.born(wanted.slots, wanted.cursors)
-        self._ledger.put_lines(wanted.ended, wanted.begun)
-        self._load(self._ledger.lines_in_force())
+        if wanted.ended or wanted.begun:
+            self._ledger.put_lines(wanted.ended, wanted.begun)
+            self._load(self._ledger.lines_in_force())
         return (*made, *wanted.slots)
 
     def _load(self, lines: Iterable[Line]) -> None:

@@ -29,7 +29,7 @@ from targets.systemd import Systemd
 
 _TELL_SECONDS: Final = 1.0
 _WATCH_SECONDS: Final = 60.0
-_SHARE: Final = 20.0  # watching takes no more than one part in so many of the time
+_SHARE: Final = 50.0  # watching takes no more than one part in so many of the time
 _LAST_SECONDS: Final = 5.0  # for what is being sent when all ends
 
 

@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from jobs.alarm import Alarm, Disk, Known, conditions, difference
+from jobs.alarm import Alarm, Disk, Known, LineKey, conditions, difference
 from jobs.growth import SPAN, growth
 from jobs.history import Job, RunRecord, RunState
 from jobs.integrity import Assessment, assess
-from jobs.policy import PolicyName, VaultName
+from jobs.policy import VaultName
 from jobs.slot import Line
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.settings import LocalVaultSettings, Settings
 from targets.host import disk_of, free_space
 
+_RECKONED: Final = 30_000  # backups; a second to read
 _TAIL: Final = 10  # closed slots of a line that are looked at
 _REFUSED_WITHIN: Final = timedelta(days=14)
 _TOLD_WITHIN: Final = timedelta(days=4)  # notices are given up after three
@@ -39,14 +40,15 @@ def watch(ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str 
         return ()
     seen = ledger.glance(now)
     assessments = assess(settings.policies, seen.runs, seen.points, now)
-    lines = ledger.lines()
+    lines, slots = ledger.ailing(_TAIL)
+    refused = ledger.runs(states=_REFUSED, since=now - _REFUSED_WITHIN)
     known = Known(
-        lines=[line for line in lines if line.until is None],
-        slots=ledger.tails(_TAIL),
-        good=ledger.last_runs(_GOOD),
-        refused=ledger.runs(states=_REFUSED, since=now - _REFUSED_WITHIN),
+        lines=lines,
+        slots=slots,
+        good=_good(ledger, lines, refused),
+        refused=refused,
         assessments=assessments,
-        since=_known_since(lines),
+        since=ledger.policies_since(),
         disks=tuple(disks(ledger, settings, now)),
         notices=ledger.notices(since=now - _TOLD_WITHIN),
     )
@@ -60,11 +62,15 @@ def _record(ledger: Ledger, standing: Iterable[Alarm], holding: Iterable[Alarm],
         ledger.set_alarms(changed.raised, changed.cleared, now, changed.events)
 
 
-def _known_since(lines: Iterable[Line]) -> dict[PolicyName, datetime]:
-    since: dict[PolicyName, datetime] = {}
-    for line in lines:
-        since[line.policy] = min(line.since, since.get(line.policy, line.since))
-    return since
+def _good(ledger: Ledger, lines: Iterable[Line], refused: Iterable[RunRecord]) -> dict[LineKey, RunRecord]:
+    """The newest good run of whatever is in trouble, and of its policy's backups: few questions where all is well."""
+    wanted = {line.key for line in lines} | {(run.policy, run.job, run.vault) for run in refused}
+    found = {key: ledger.last(*key, states=_GOOD) for key in wanted}
+    for policy in {key[0] for key in wanted}:
+        backup = ledger.last(policy, Job.BACKUP, states=_GOOD)
+        if backup is not None:
+            found[policy, Job.BACKUP, backup.vault] = backup
+    return {key: run for key, run in found.items() if run is not None}
 
 
 def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:
@@ -87,5 +93,5 @@ def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:
 
 
 def recent_backups(ledger: Ledger, now: datetime) -> tuple[RunRecord, ...]:
-    """What growth is reckoned from."""
-    return ledger.runs(job=Job.BACKUP, states=_GOOD, since=now - SPAN)
+    """What growth is reckoned from: of very many policies a few days are enough."""
+    return ledger.runs(job=Job.BACKUP, states=_GOOD, since=now - SPAN, limit=_RECKONED)

@@ -43,16 +43,12 @@ def test_nobody_there_and_nobody_who_answers() -> None:
         assert refused(f"http://{hook.address}/{TOKEN}", patience=0.2).kind is FailureKind.CHANNEL_UNREACHABLE
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"file:///etc/passwd?{TOKEN}",
-        f"ftp://x/{TOKEN}",
-        "http://",
-        f"http://[::1/{TOKEN}",
-        f"http://x:y/{TOKEN}",
-        TOKEN,
-    ],
-)
+@pytest.mark.parametrize("url", [f"data:,{TOKEN}", "file:///dev/null", f"ftp://x/{TOKEN}", TOKEN, ""])
 def test_only_http_addresses_are_called(url: str) -> None:
+    """Python's own library would have read the first two."""
+    assert refused(url).kind is FailureKind.CHANNEL_INVALID
+
+
+@pytest.mark.parametrize("url", ["http://", f"http://[::1/{TOKEN}", f"http://x:y/{TOKEN}"])
+def test_what_only_looks_like_an_address_is_not_heard(url: str) -> None:
     assert refused(url).kind in {FailureKind.CHANNEL_INVALID, FailureKind.CHANNEL_UNREACHABLE}

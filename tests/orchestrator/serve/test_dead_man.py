@@ -88,6 +88,7 @@ def test_a_server_that_hangs_is_called_once_at_a_time(hook: Webhook) -> None:
     watched = Watched(hook)
     for _ in range(10):
         watched.man.beat()
+        watched.clock.go(10 * MINUTE)
     watched.man.wait(20)
     assert hook.asked == 1
     assert watched.man.facts.failures == 1

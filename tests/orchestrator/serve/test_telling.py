@@ -11,18 +11,22 @@ from typing import Any
 
 import pytest
 
+from jobs.dispatch import Closing
 from jobs.event import SEVERITIES, Event, Topic
 from jobs.failure import Failure, FailureKind
 from jobs.notice import DIGEST, Notice, NoticeState
 from jobs.policy import TenantName
 from jobs.schedule import Schedule
+from jobs.slot import SlotState, Why, WhyKind
 from orchestrator.ledger.ledger import Ledger, LedgerError, Superseded
+from orchestrator.serve.couriers import Couriers, destinations
 from orchestrator.serve.telling import Telling
 from orchestrator.settings.secrets import SecretEnvironment, SecretRef
 from orchestrator.settings.values import Channel
 from targets.errors import TargetError
 from targets.notify import Apprise
 from targets.secret import Secret
+from tests.orchestrator.ledger import build
 from tests.orchestrator.serve.clocks import START, HandClock
 from tests.servers.webhook import Webhook, webhook
 
@@ -165,6 +169,7 @@ def test_a_channel_that_hangs_keeps_nobody_waiting(office: Office, hook: Webhook
         office.happens("mail")
         office.telling.tell()
         assert office.telling.wait(20)
+        assert stuck.asked == 1  # nothing is sent twice at a time
         office.round()
         assert len(hook.accepted) == 2
         stuck.hang.clear()
@@ -253,11 +258,14 @@ def test_a_channel_that_works_again_is_a_recovery(office: Office, hook: Webhook)
             office.round(HOUR)
         away.open()
         office.round(HOUR)
+        office.happens("mail")
+        office.round()
         office.round()
     assert [title.partition("] ")[2] for title in titles(hook)] == [
         "failed: backup files at primary",
         "delivery-failed: mail",
         "recovered: channel mail",
+        "failed: backup mail at primary",
     ]
 
 
@@ -288,6 +296,62 @@ def test_an_address_by_reference_is_fetched_for_each_delivery(office: Office, ho
     assert notice.error == "read the address of channel lost: it is not set"
 
 
+def test_where_nobody_answers_one_notice_is_tried_and_the_next_time_another(office: Office) -> None:
+    """Were it always the first, one that a server chokes on would hold up all others."""
+    with webhook() as stuck:
+        stuck.hang.set()
+        office.opened(channel("ops", stuck))
+        office.happens("files", "mail", "scans")
+        office.round()
+        assert (stuck.asked, [notice.attempts for notice in office.notices()]) == (1, [1, 0, 0])
+        office.round(MINUTE)
+        assert (stuck.asked, [notice.attempts for notice in office.notices()]) == (2, [1, 1, 0])
+
+
+def test_where_a_server_refuses_the_others_are_tried(office: Office, hook: Webhook) -> None:
+    hook.status = 400
+    office.opened(channel("ops", hook))
+    office.happens("files", "mail", "scans")
+    office.round()
+    assert (hook.asked, [notice.attempts for notice in office.notices()]) == (3, [1, 1, 1])
+
+
+def test_what_was_given_up_is_told_when_it_happens_again(office: Office) -> None:
+    with webhook(listening=False) as away:
+        office.opened(channel("ops", away, repeat=30 * DAY))
+        office.happens("files")
+        for _ in range(80):
+            office.round(HOUR)
+        assert office.notices()[0].state is NoticeState.GIVEN_UP
+        away.open()
+        office.happens("files")
+        office.round(HOUR)
+        assert len(away.accepted) == 1
+
+
+def test_after_a_restart_a_recovery_ends_only_what_was_before_it(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook))
+    office.happens("files")
+    office.round()
+    office.opened(channel("ops", hook))
+    office.happens("files")
+    office.happens("files", topic=Topic.RECOVERED)
+    office.round(HOUR)
+    assert titles(hook)[1:] == ["[Opérateur] recovered: backup files at primary"]
+
+
+def test_new_settings_count_for_what_was_told_before(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook, repeat=HOUR))
+    office.happens("files")
+    office.round()
+    office.happens("mail")
+    office.round(2 * HOUR)
+    office.telling.adopt([channel("ops", hook, repeat=DAY)], service="Opérateur", zone="UTC")
+    office.happens("files", "mail")
+    office.round(HOUR)
+    assert len(hook.accepted) == 2
+
+
 class Stubborn(Ledger):
     """A real ledger on a disk that is full for a while."""
 
@@ -313,6 +377,22 @@ def test_what_was_delivered_is_not_sent_again_while_the_ledger_is_full(office: O
     office.round(MINUTE)
     assert len(hook.accepted) == 1
     assert office.notices()[0].state is NoticeState.DELIVERED
+
+
+def test_what_is_not_on_record_yet_is_not_sent_again(office: Office, hook: Webhook) -> None:
+    office.ledger.close()
+    stubborn = Stubborn.open(office.url, create=False, now=START)
+    office.ledger = stubborn
+    stubborn.queue([build.message(channel="ops", made_at=START, next_at=START)], 0)
+    couriers = Couriers(
+        stubborn, resolve=office.resolve, send=Apprise().send, clock=office.clock, announce=office.announced.append
+    )
+    couriers.adopt(destinations([channel("ops", hook)], "UTC"), "Opérateur")
+    stubborn.full = True
+    for _ in range(3):
+        couriers.deliver(START)
+        assert couriers.wait(20)
+    assert hook.asked == 1
 
 
 def test_two_notifiers_tell_nobody_twice(office: Office, hook: Webhook) -> None:
@@ -351,3 +431,47 @@ def test_a_digest_comes_every_morning_also_when_nothing_happened(office: Office,
     assert len(hook.accepted) == 3
     assert "1 trouble;" in titles(hook)[2]
     assert [notice.key for notice in office.notices()] == [DIGEST] * 3
+
+
+def test_a_digest_counts_the_slots_of_its_tenants(office: Office, hook: Webhook) -> None:
+    office.ledger.born(
+        [
+            build.slot(1, tenant=A, nominal=START + HOUR),
+            build.slot(2, tenant=B, nominal=START + HOUR),
+            build.slot(3, tenant=B, nominal=START + DAY),
+        ],
+        {},
+    )
+    for slot in office.ledger.slots(until=START + 2 * HOUR):
+        why = Why(kind=WhyKind.NOT_RUNNING, text="Tandem did not run.")
+        office.ledger.close_slots([Closing(slot=slot, state=SlotState.MISSED, why=why)], START)
+    morning = Schedule("daily at 07:30")
+    office.opened(
+        channel("ops", hook, digest=morning), channel("customs", hook, digest=morning, tenants=frozenset({B}))
+    )
+    office.round(5 * HOUR)
+    assert sorted(title.split(";")[0] for title in titles(hook)) == [
+        "[Opérateur] digest: 0 of 1 slot went well, 0 troubles",
+        "[Opérateur] digest: 0 of 2 slots went well, 0 troubles",
+    ]
+
+
+def test_a_digest_tells_of_what_came_to_be_known_late_and_nothing_twice(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook, on=frozenset(), digest=Schedule("daily at 07:30")))
+    office.happens("files")
+    office.round(5 * HOUR)
+    office.clock.at -= HOUR
+    office.happens("late")
+    office.clock.at += HOUR
+    office.round(DAY)
+    assert ["backup late" in told["message"] for told in hook.accepted] == [False, True]
+    assert ["backup files" in told["message"] for told in hook.accepted] == [True, False]
+
+
+def test_a_digest_comes_again_when_the_clock_was_set_back(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook, on=frozenset(), digest=Schedule("daily at 07:30")))
+    office.round(2 * DAY)
+    office.round(-DAY)
+    assert len(hook.accepted) == 1
+    office.round(DAY)
+    assert len(hook.accepted) == 2

@@ -108,12 +108,3 @@ def test_vaults_and_ledger_on_one_disk_are_one_disk_with_the_growth_of_both(ledg
     assert disk.name == "The disk of the ledger and vault primary and vault secondary"
     assert disk.free > 0
     assert disk.growth.bytes_a_day == 2 * 200 / 10
-
-
-def test_the_tails_of_lines_are_short_and_only_of_lines_in_force(ledger: Ledger) -> None:
-    vain(ledger, Job.RETENTION, 5)
-    vain(ledger, Job.CHECK, 2)
-    assert [each.key for each in ledger.tails(3) if each.job is Job.RETENTION] == ["U1", "U2", "U3"]
-    assert len(ledger.tails(3)) == 5
-    ledger.put_lines([(each.id, NOW) for each in ledger.lines_in_force() if each.job is Job.CHECK], ())
-    assert {each.job for each in ledger.tails(3)} == {Job.RETENTION}

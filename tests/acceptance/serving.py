@@ -1,0 +1,208 @@
+"""What the tests of `serve` share: repositories whose keys cost nothing, clocks that run fast, a daemon to be killed.
+
+The daemons are forked from a server that has imported everything, so that a start takes milliseconds, and are composed
+by the very function that the command line calls; only their clock is another.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+import orchestrator.cli.serve
+import orchestrator.executor
+import targets.restic.engine
+import targets.vaults.local  # noqa: F401 (imported before the fork)
+from orchestrator import settings as settings_room
+from orchestrator.clock import Clock
+from orchestrator.serve import service
+from reports.log import EventLog, Form
+from targets.ports import Stop
+from targets.systemd import Systemd
+
+PATIENCE: Final = 60.0  # seconds
+BEAT: Final = 0.05  # seconds of the machine's clock
+_FOLDERS: Final = ("index", "keys", "locks", "snapshots", *(f"data/{number:02x}" for number in range(256)))
+
+
+# --- repositories ----------------------------------------------------------------------------------------------------
+# restic's own format (https://restic.readthedocs.io/en/stable/100_references.html): AES-256-CTR, then Poly1305-AES.
+
+
+def cheap_repository(place: Path, password: str) -> Path:
+    """An empty repository whose key is derived in no time: restic itself never makes one that takes less than 0.3 s."""
+    for name in _FOLDERS:
+        (place / name).mkdir(parents=True, exist_ok=True)
+    master, salt = os.urandom(64), os.urandom(64)
+    told = {
+        "mac": {"k": _text(master[32:48]), "r": _text(master[48:])},
+        "encrypt": _text(master[:32]),
+    }
+    derived = hashlib.scrypt(password.encode(), salt=salt, n=2, r=1, p=1, dklen=64)
+    key = {
+        "created": "2026-01-01T00:00:00Z",
+        "username": "test",
+        "hostname": "test",
+        "kdf": "scrypt",
+        "N": 2,
+        "r": 1,
+        "p": 1,
+        "salt": _text(salt),
+        "data": _text(_sealed(derived, json.dumps(told).encode())),
+    }
+    written = json.dumps(key).encode()
+    (place / "keys" / hashlib.sha256(written).hexdigest()).write_bytes(written)
+    config = {"version": 2, "id": os.urandom(32).hex(), "chunker_polynomial": "3da3358b4dc173"}
+    (place / "config").write_bytes(_sealed(master, json.dumps(config).encode()))
+    return place
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _sealed(key: bytes, plain: bytes) -> bytes:
+    nonce = os.urandom(16)
+    encryptor = Cipher(algorithms.AES(key[:32]), modes.CTR(nonce)).encryptor()
+    hidden = encryptor.update(plain) + encryptor.finalize()
+    block = Cipher(algorithms.AES(key[32:48]), modes.ECB()).encryptor()  # noqa: S305 (one block: Poly1305-AES is made so)
+    tag = Poly1305.generate_tag(key[48:64] + block.update(nonce) + block.finalize(), hidden)
+    return nonce + hidden + tag
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FastClock(Clock):
+    """Runs `rate` times as fast as the machine's until it shows `slow_from`, and `slow_rate` times from there on.
+
+    It is the same in every process of this machine that is given it. `step` is what it is set forward by.
+    """
+
+    start: datetime
+    began: float
+    rate: float
+    slow_from: datetime
+    slow_rate: float
+    step: timedelta = timedelta(0)
+
+    @classmethod
+    def at(cls, start: datetime, rate: float, *, slow_from: datetime | None = None, slow_rate: float = 1.0) -> FastClock:
+        """One that shows `start` now."""
+        never = datetime(9999, 1, 1, tzinfo=UTC)
+        return cls(start, time.monotonic(), rate, slow_from or never, slow_rate)
+
+    def _passed(self) -> float:
+        real = time.monotonic() - self.began
+        fast = (self.slow_from - self.start).total_seconds()
+        return min(real * self.rate, fast) + max(0.0, real - fast / self.rate) * self.slow_rate
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=self._passed()) + self.step
+
+    def monotonic(self) -> float:
+        return self._passed()
+
+    def sleep(self, seconds: float, stop: Stop) -> bool:
+        end = self.monotonic() + seconds
+        while not stop.is_set():
+            if self.monotonic() >= end:
+                return True
+            time.sleep(0.01)
+        return False
+
+
+# --- daemons ---------------------------------------------------------------------------------------------------------
+
+
+def processes() -> ForkServerContext:
+    """Where daemons come from."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _life(settings: Path, clock: Clock, log: Path, standby: bool) -> None:
+    """A daemon's whole life."""
+    stop, reload = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    with log.open("ab") as stream:
+        terms = service.Terms(
+            clock=clock,
+            log=EventLog(stream, Form.TEXT).say,
+            systemd=Systemd(None),
+            version="test",
+            stop=stop,
+            reload=reload,
+            standby=standby,
+            beat_seconds=BEAT,
+        )
+        sys.exit(service.serve(settings_room.load(settings), terms))
+
+
+@dataclass
+class Daemon:
+    """A `serve` by another clock, in a process of its own; `log` holds what all that ever wrote there said."""
+
+    process: ForkServerProcess
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """Its log."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def kill(self) -> None:
+        """kill -9: what it had started is not told."""
+        self.process.kill()
+        self.process.join(PATIENCE)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def stop(self) -> int:
+        """SIGTERM, and how it ended."""
+        self.process.terminate()
+        self.process.join(PATIENCE)
+        assert self.process.exitcode is not None, f"it does not end:\n{self.said[-3000:]}"
+        return self.process.exitcode
+
+
+@contextmanager
+def serving(settings: Path, clock: Clock, *, standby: bool = False) -> Iterator[Daemon]:
+    """A daemon by that clock, killed and reaped when the block ends."""
+    log = settings.with_name("serve.log")
+    process = processes().Process(target=_life, args=(settings, clock, log, standby))
+    process.start()
+    daemon = Daemon(process, log)
+    try:
+        yield daemon
+    finally:
+        daemon.kill()
+        process.close()

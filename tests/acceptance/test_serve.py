@@ -1,0 +1,375 @@
+"""`tandem serve` in the hands of an operator: stopped, killed, told of new settings, with its ledger or a vault gone."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bench.campaign import Day
+from tests.acceptance import oracle
+from tests.acceptance.faults import fill, limited, noise, small_disk
+from tests.acceptance.operator import PASSWORD, SETTINGS, Operator, until
+from tests.acceptance.serving import Daemon, FastClock, cheap_repository, serving
+
+YEAR: Final = timedelta(days=365)
+START: Final = datetime(2026, 3, 10, 0, 7, tzinfo=UTC)
+HOURLY: Final = timedelta(hours=1)
+AT_WORK: Final = SETTINGS.replace("[sites.primary]", "[limits]\nruns = 2\ngentle = false\n\n[sites.primary]", 1)
+CHAIN: Final = (("backup", "primary"), ("replicate", "secondary"), ("retention", "primary"), ("retention", "secondary"))
+
+
+def at_work(folder: Path, restic: Path, schedule: str, **edits: str) -> Operator:
+    """An operator whose policy has a schedule, and whose two repositories are there and cheap to open."""
+    settings = AT_WORK.replace("[policies.files]", f'[policies.files]\nschedule = "{schedule}"')
+    for name, text in edits.items():
+        settings = settings.replace(f"[{name}]", f"[{name}]\n{text}")
+    operator = Operator(folder=folder, restic=restic, settings=settings)
+    for vault in ("primary", "secondary"):
+        cheap_repository(folder / vault / "minfopra", PASSWORD)
+    return operator
+
+
+def ledger(operator: Operator) -> Path:
+    """The operator's ledger."""
+    return operator.folder / "tandem.db"
+
+
+def states(operator: Operator, job: str = "%") -> list[str]:
+    """In which states the slots are, the oldest due first."""
+    found = oracle.rows(ledger(operator), "SELECT state FROM slot WHERE job LIKE ? ORDER BY due, id", job)
+    return [row["state"] for row in found]
+
+
+def is_at_rest(operator: Operator) -> bool:
+    """Whether there are slots, and no open one."""
+    found = states(operator)
+    return bool(found) and not {"due", "running"} & set(found)
+
+
+def chained(period: timedelta, clock_showed: datetime, *policies: str) -> list[oracle.Moment]:
+    """What must be due of policies of which a copy and both retentions come after each backup."""
+    moments = list(oracle.every(period, START, clock_showed))
+    return [(policy, job, vault, at) for policy in policies or ("files",) for job, vault in CHAIN for at in moments]
+
+
+def sound(operator: Operator, due: list[oracle.Moment]) -> None:
+    """Nothing lost, nothing doubled, no snapshot without its run, no lock that blocks, and Tandem itself agrees."""
+    bare = oracle.Bare(operator.restic, {"minfopra": PASSWORD}, operator.folder / "bare-cache")
+    places = [operator.folder / vault / "minfopra" for vault in ("primary", "secondary")]
+    assert oracle.differences(due, ledger(operator)) == []
+    assert oracle.contradictions(ledger(operator)) == []
+    assert oracle.strangers(ledger(operator), places, bare) == []
+
+
+# --- the real command line ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Serve:
+    """A `tandem serve` as a person started it."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """Its log."""
+        return self.log.read_text()
+
+    def says(self, words: str) -> None:
+        """Wait until it has said so."""
+        until(lambda: words in self.said or self.process.poll() is not None)
+        assert words in self.said
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+@contextmanager
+def served(operator: Operator, *words: str) -> Iterator[Serve]:
+    """The command `serve`, not longer than the block."""
+    log = operator.folder / f"serve-{len(list(operator.folder.glob('serve-*')))}.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            operator.command("serve", *words), stderr=stream, stdout=stream, env=operator.variables()
+        )
+    try:
+        yield Serve(process, log)
+    finally:
+        process.kill()
+        process.wait(60)
+    assert PASSWORD not in log.read_text()
+
+
+@contextmanager
+def after(first: Serve, operator: Operator) -> Iterator[Serve]:
+    """One that stands by for another."""
+    first.says("serve-started")
+    with served(operator, "--standby") as standby:
+        yield standby
+
+
+@pytest.fixture(scope="session")
+def served_for_a_year(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
+    """An operator whose `serve` began a year ago and is down: one moment of each line is due. Nobody changes it."""
+    operator = at_work(tmp_path_factory.mktemp("year") / "operator", restic_program, "every 365d")
+    with served(operator) as first:
+        first.says("serve-started")
+        assert first.stop() == 0
+    micros = YEAR // timedelta(microseconds=1)
+    with sqlite3.connect(ledger(operator)) as connection:
+        connection.execute("UPDATE line SET since = since - ?, cursor = cursor - ?", (micros, micros))
+    connection.close()
+    return operator
+
+
+@pytest.fixture
+def a_year_on(served_for_a_year: Operator, tmp_path: Path) -> Operator:
+    """A copy of it."""
+    shutil.copytree(served_for_a_year.folder, tmp_path / "operator")
+    return Operator(
+        folder=tmp_path / "operator", restic=served_for_a_year.restic, settings=served_for_a_year.settings
+    )
+
+
+def test_sigterm_interrupts_restic_cleanly_and_the_slot_is_done_after_the_restart(a_year_on: Operator) -> None:
+    noise(a_year_on.source / "big", 8)
+    limited(a_year_on, "primary", upload="200KiB/s")
+    with served(a_year_on) as first:
+        first.says("run-began")
+        until(lambda: a_year_on.locks("primary"))
+        assert first.stop() == 0
+        assert "serve-stopped" in first.said
+    assert a_year_on.locks("primary") == []
+    assert states(a_year_on, "backup") == ["due"]
+    (cut,) = oracle.rows(ledger(a_year_on), "SELECT * FROM run")
+    assert (cut["state"], cut["failure_kind"]) == ("interrupted", "cancelled")
+    a_year_on.write_settings(a_year_on.settings)  # without the limit
+    with served(a_year_on) as second:
+        until(lambda: is_at_rest(a_year_on))
+        assert second.stop() == 0
+    assert states(a_year_on) == ["succeeded"] * 4
+    assert len(a_year_on.snapshots("primary")) == len(a_year_on.snapshots("secondary")) == 1
+    assert oracle.contradictions(ledger(a_year_on)) == []
+    assert a_year_on.tandem("slots").code == 0
+
+
+def test_the_second_serve_is_refused_and_a_standby_takes_over_from_a_killed_one(a_year_on: Operator) -> None:
+    with served(a_year_on) as first, after(first, a_year_on) as standby:
+        refused = a_year_on.tandem("serve")
+        assert refused.code == 8
+        assert f"process {first.process.pid} on " in refused.err
+        first.process.kill()
+        standby.says("serve-took-over")
+        assert f"process {first.process.pid} on " in standby.said
+        until(lambda: is_at_rest(a_year_on))
+        a_year_on.write_settings(a_year_on.settings.replace('path = "secondary"', 'pat = "secondary"\nsiet = "x"'))
+        standby.process.send_signal(signal.SIGHUP)
+        standby.says("settings-refused")
+        assert "pat" in standby.said
+        assert "siet" in standby.said
+        assert "the old ones stay in force" in standby.said
+        assert standby.stop() == 0
+    assert states(a_year_on) == ["succeeded"] * 4
+    assert len(a_year_on.snapshots("primary")) == 1
+
+
+def test_a_standby_takes_over_with_the_settings_as_they_are_by_then(a_year_on: Operator) -> None:
+    with served(a_year_on) as first, after(first, a_year_on) as standby:
+        until(lambda: is_at_rest(a_year_on))
+        a_year_on.write_settings(a_year_on.settings.replace("[policies.files]", "[policies.renamed]"))
+        first.process.send_signal(signal.SIGHUP)
+        first.says("settings-reloaded")
+        assert first.stop() == 0
+        standby.says("serve-started")
+        assert standby.stop() == 0
+    in_force = oracle.rows(ledger(a_year_on), "SELECT DISTINCT policy FROM line WHERE until IS NULL")
+    assert in_force == [{"policy": "renamed"}]
+    (lines,) = oracle.rows(ledger(a_year_on), "SELECT count(*) AS many FROM line WHERE policy = 'renamed'")
+    assert lines["many"] == 4  # begun once, and not ended by who took over
+
+
+def test_settings_that_are_wrong_at_the_start_end_with_7(operator: Operator) -> None:
+    operator.write_settings(operator.settings.replace("[policies.files]", '[policies.files]\nschedule = "often"\nx = 1'))
+    ended = operator.tandem("serve")
+    assert ended.code == 7
+    assert "often" in ended.err
+    assert "policies.files.x" in ended.err
+    assert not ledger(operator).exists()
+
+
+# --- by a clock that runs fast ------------------------------------------------------------------------------------------
+
+
+def comes(daemon: Daemon, condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Wait for what must come, from a daemon that lives."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert daemon.process.is_alive(), daemon.said[-3000:]
+        assert time.monotonic() < end, f"what the test waited for did not come:\n{daemon.said[-3000:]}"
+        time.sleep(0.02)
+
+
+def settings_file(operator: Operator) -> Path:
+    """The operator's settings."""
+    return operator.folder / "settings.toml"
+
+
+def shown(operator: Operator) -> datetime:
+    """The newest moment of all slots."""
+    return max((moment[3] for moment in oracle.moments(ledger(operator))), default=oracle.EPOCH)
+
+
+def at_rest_after(daemon: Daemon, operator: Operator, moment: datetime) -> datetime:
+    """Wait until that moment has its slots and all slots are closed, and stop; gives the newest moment."""
+    comes(daemon, lambda: shown(operator) >= moment and is_at_rest(operator))
+    assert daemon.stop() == 0
+    return shown(operator)
+
+
+def test_a_day_with_many_kills_adds_up(tmp_path: Path) -> None:
+    day = Day(tmp_path / "day", hours=1.0, rate=300.0, seed=3)
+    day.pass_by(kills=15)
+    assert day.troubles == []
+    assert day.kills == 15
+    assert day.states["succeeded"] > 20
+
+
+def test_new_settings_begin_lines_and_end_others_and_mistakes_change_nothing(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    operator = at_work(tmp_path, restic_program, "every 60m")
+    valid = operator.settings
+    clock = FastClock.at(START, 600)
+    with serving(settings_file(operator), clock) as daemon:
+        comes(daemon, lambda: "succeeded" in states(operator, "backup"))
+        operator.write_settings(valid.replace('schedule = "every 60m"', 'schedule = "often"\nsuorce = 1'))
+        daemon.signal(signal.SIGHUP)
+        comes(daemon, lambda: "settings-refused" in daemon.said)
+        assert "often" in daemon.said
+        assert "suorce" in daemon.said
+        seen = shown(operator)
+        comes(daemon, lambda: shown(operator) > seen)  # the old ones are in force
+        closed = 'window = "12:00-12:01"\n'  # so that what is due waits
+        operator.write_settings(valid.replace("[policies.files]", f"[policies.files]\n{closed}"))
+        daemon.signal(signal.SIGHUP)
+        comes(daemon, lambda: "due" in states(operator, "backup"))
+        operator.write_settings(valid.replace("[policies.files]", "[policies.others]"))
+        daemon.signal(signal.SIGHUP)
+        comes(daemon, lambda: any(moment[0] == "others" for moment in oracle.moments(ledger(operator))))
+        at_rest_after(daemon, operator, shown(operator))
+    gone = oracle.rows(ledger(operator), "SELECT * FROM slot WHERE policy = 'files' ORDER BY due DESC LIMIT 4")
+    assert {(row["state"], row["why_kind"]) for row in gone} == {("skipped", "policy-gone")}
+    assert oracle.contradictions(ledger(operator)) == []
+    newest = {moment[0]: moment[3] for moment in sorted(oracle.moments(ledger(operator)), key=lambda each: each[3])}
+    switched = newest["files"]
+    due = [each for each in chained(HOURLY, switched) if each[3] <= switched]
+    due += [each for each in chained(HOURLY, newest["others"], "others") if each[3] > switched]
+    assert oracle.differences(due, ledger(operator)) == []
+
+
+@pytest.mark.as_root
+def test_a_ledger_disk_that_fills_up_loses_nothing_and_is_seen(tmp_path: Path, restic_program: Path) -> None:
+    operator = at_work(tmp_path / "operator", restic_program, "every 60m")
+    place = tmp_path / "disk"
+    text = operator.settings.replace("sqlite:///tandem.db", f"sqlite:///{place}/tandem.db")
+    operator.write_settings(text + '\n[serve]\nlisten = "127.0.0.1:0"\n')
+    with small_disk(place, 8):
+        (operator.folder / "tandem.db").symlink_to(place / "tandem.db")
+        with serving(settings_file(operator), FastClock.at(START, 600)) as daemon:
+            comes(daemon, lambda: states(operator, "backup").count("succeeded") == 1)
+            assert _is_healthy(daemon)
+            seen = shown(operator)
+            ballast = fill(place)
+            comes(daemon, lambda: not _is_healthy(daemon))
+            time.sleep(8)  # more than an hour of its clock
+            (place / "tandem.db-wal").stat()
+            ballast.unlink()
+            comes(daemon, lambda: _is_healthy(daemon))
+            newest = at_rest_after(daemon, operator, seen + 2 * HOURLY)
+        sound(operator, chained(HOURLY, newest))
+
+
+def _is_healthy(daemon: Daemon) -> bool:
+    address = daemon.said.partition("/healthz at ")[2].split()[0]
+    try:
+        with urllib.request.urlopen(f"{address}/healthz", timeout=10):  # noqa: S310 (our own server on loopback)
+            return True
+    except urllib.error.HTTPError as error:
+        with error:
+            return False
+
+
+def test_a_daemon_that_stood_still_for_longer_than_every_limit_doubles_and_loses_nothing(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    operator = at_work(tmp_path, restic_program, "every 60m", limits='deadline = "3s"\nno_progress = "2s"')
+    noise(operator.source / "big", 4)
+    limited(operator, "primary", upload="500KiB/s")  # longer than its deadline allows
+    with serving(settings_file(operator), FastClock.at(START, 600)) as daemon:
+        comes(daemon, lambda: bool(operator.locks("primary")))
+        daemon.signal(signal.SIGSTOP)
+        with serving(settings_file(operator), FastClock.at(START, 600)) as second:
+            second.process.join(30)
+            assert second.process.exitcode not in {0, None}  # it lives, if it does not move
+        time.sleep(5)
+        operator.write_settings(operator.settings)
+        daemon.signal(signal.SIGCONT)
+        daemon.signal(signal.SIGHUP)
+        comes(daemon, lambda: "succeeded" in states(operator, "backup"))
+        newest = at_rest_after(daemon, operator, shown(operator))
+    sound(operator, chained(HOURLY, newest))
+
+
+def test_a_vault_away_for_a_day_is_named_and_the_newest_of_each_line_is_caught_up_once(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    more = "".join(f'\n[policies.p{each}]\nschedule = "every 4h"\nsource = {{{{ paths = ["source"] }}}}\n' for each in "ab")
+    operator = at_work(tmp_path, restic_program, "every 4h")
+    operator.write_settings(operator.settings + more)
+    period = timedelta(hours=4)
+    primary, away = operator.folder / "primary", operator.folder / "away"
+    with serving(settings_file(operator), FastClock.at(START, 3600)) as daemon:
+        comes(daemon, lambda: states(operator, "backup").count("succeeded") >= 3)
+        primary.rename(away)
+        gone = shown(operator)
+        comes(daemon, lambda: shown(operator) >= gone + timedelta(days=1))
+        away.rename(primary)
+        back = shown(operator)
+        newest = at_rest_after(daemon, operator, back + period)
+    sound(operator, chained(period, newest, "files", "pa", "pb"))
+    missed = oracle.rows(
+        ledger(operator),
+        "SELECT * FROM slot WHERE job = 'backup' AND nominal > ? AND nominal < ?",
+        *((each - oracle.EPOCH) // timedelta(microseconds=1) for each in (gone, back)),
+    )
+    assert missed
+    assert {row["state"] for row in missed} <= {"failed", "missed", "blocked", "coalesced"}
+    assert all("primary" in row["why_text"] for row in missed if row["state"] == "failed")
+    assert "failed" in {row["state"] for row in missed}
+    _never_more_than_two_at_once(ledger(operator))
+
+
+def _never_more_than_two_at_once(file: Path) -> None:
+    """limits.runs is two; and of each line one at a time."""
+    runs = oracle.rows(file, "SELECT policy, job, vault, started_at, finished_at FROM run")
+    edges = sorted([(row["started_at"], 1) for row in runs] + [(row["finished_at"], -1) for row in runs])
+    under_way = 0
+    for _, change in edges:
+        under_way += change
+        assert under_way <= 2
