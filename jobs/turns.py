@@ -135,6 +135,8 @@ class Turns:
             first = room.first(self._ready)
             if first is not None:
                 self._push(first, now)  # others may lend it their place now
+        for other in self._first_against(slot):
+            self._push(other, now)  # another one may lend it its place now
 
     def waits_longer(self, slot: Slot, now: datetime) -> None:
         """Its patience may have ended since it was asked."""

@@ -15,7 +15,7 @@ from reports.cover import Cover, copy_cell
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.gaps import gaps_table
 from reports.register import points_section, runs_section
-from reports.unattended import Unattended, sections
+from reports.unattended import Unattended, fact, sections, was_due
 from reports.wording import CONTROLS, METHOD, read_share
 
 
@@ -36,8 +36,8 @@ def integrity(
         kind="integrity",
         title="Integrity report",
         subtitle=f"{cover.operator} · {cover.period.text}",
-        headline=headline(assessments),
-        summary=_summary(assessments),
+        headline=headline(assessments, unattended),
+        summary=(*_summary(assessments), *(() if unattended is None or not was_due(unattended) else (fact(unattended),))),
         facts=_facts(cover),
         sections=(
             *_tenant_sections(cover, assessments),
@@ -49,8 +49,19 @@ def integrity(
     )
 
 
-def headline(assessments: Sequence[Assessment]) -> Cell:
-    """The verdict of all in one sentence. Where there is nothing to judge, nothing is proven."""
+def headline(assessments: Sequence[Assessment], unattended: Unattended | None = None) -> Cell:
+    """The verdict of all in one sentence, and in another that slots do not add up: then no verdict can be good.
+
+    Where there is nothing to judge, nothing is proven.
+    """
+    verdict = _verdict_of_all(assessments)
+    if unattended is None or unattended.counted.adds_up:
+        return verdict
+    value = Verdict.NOT_PROVEN.value if verdict.value == Verdict.MET.value else verdict.value
+    return words(f"{verdict.text} What was due does not add up.", value, Severity.BAD)
+
+
+def _verdict_of_all(assessments: Sequence[Assessment]) -> Cell:
     if not assessments:
         return words("Nothing is proven: no policy is in scope.", Verdict.NOT_PROVEN.value, Severity.BAD)
     verdict = heaviest(assessment.verdict for assessment in assessments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,10 +14,10 @@ from jobs.policy import SiteName
 from jobs.quantity import counted
 from jobs.slot import OPEN, Slot, SlotState
 from jobs.tally import Tally
-from reports.cells import clock, count, iso, words
+from reports.cells import clock, count, iso
 from reports.cover import Cover
 from reports.document import Cell, Column, Fact, Section, Severity, Table
-from reports.slots import adds_up, slot_state, states_table
+from reports.slots import adds_up, mismatches, slot_state, states_table
 from reports.wording import JOBS
 
 TROUBLE: Final = frozenset(
@@ -33,18 +32,28 @@ TROUBLE: Final = frozenset(
 )
 # The ends of slots have a register of their own.
 _OF_SLOTS: Final = frozenset(Topic(state.value) for state in SlotState if state not in OPEN)
-_UNTOLD: Final = _OF_SLOTS | {Topic.TEST}
-# What tells a tenant nothing of another one.
-_FOR_ALL: Final = frozenset({Topic.SERVE_STARTED, Topic.SERVE_STOPPED, Topic.SERVE_TOOK_OVER, Topic.CLOCK_STEPPED})
+TOLD: Final = frozenset(Topic) - _OF_SLOTS - {Topic.TEST}
+# What tells a tenant nothing of another one, in words of their own: the event's may count or name what is not his.
+_FOR_ALL: Final[Mapping[Topic, str]] = {
+    Topic.SERVE_STARTED: "The scheduler was started.",
+    Topic.SERVE_STOPPED: "The scheduler was stopped.",
+    Topic.SERVE_TOOK_OVER: "Another scheduler took over from one that had given no sign of life.",
+    Topic.CLOCK_STEPPED: "The scheduler's clock was set.",
+}
 _REASONS: Final = 3
+_SUBJECTS: Final = 3
+_UNPROVEN: Final = "unproven/"  # the alarms of what was never proven yet: with every new policy there are some
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unattended:
-    """What was due in the period, as it stood at its end, and what happened meanwhile."""
+    """What was due in the period, as it stood at its end, and what happened meanwhile.
+
+    `troubled` are the slots that had ended in a state of TROUBLE by then, the earliest due first.
+    """
 
     counted: Tally
-    slots: Sequence[Slot]
+    troubled: Sequence[Slot]
     events: Sequence[Event]
 
 
@@ -56,67 +65,66 @@ _SLOTS: Final = (
     Column(key="state", title="State"),
 )
 _EVENTS: Final = (
-    Column(key="at", title="Time"),
     Column(key="what", title="What"),
+    Column(key="when", title="When"),
+    Column(key="times", title="Times", align="right"),
     Column(key="text", title="What is known"),
 )
 
 
 def sections(cover: Cover, known: Unattended) -> tuple[Section, ...]:
     """Whether the slots add up, the troubles among them, and what else happened. Nothing where nothing was ever due."""
-    slots = [slot for slot in known.slots if cover.within(slot.tenant, slot.policy)]
-    events = [each for each in known.events if each.topic not in _UNTOLD and _is_for(cover, each)]
-    if not slots and not events and not known.counted.expected:
+    troubled = [slot for slot in known.troubled if cover.within(slot.tenant, slot.policy)]
+    events = [mine for each in known.events if each.topic in TOLD and (mine := _told_to(cover, each)) is not None]
+    if not events and not was_due(known):
         return ()
-    verdict = adds_up(known.counted)
     return (
         Section(
             key="slots",
             title="What was due",
-            paragraphs=(f"{verdict.text}.", *_mismatches(known.counted)),
-            tables=(states_table(_by_job(slots)), _troubles(slots, cover)),
+            paragraphs=(f"{adds_up(known.counted).text}.",),
+            tables=(states_table(known.counted.by_job), _troubles(troubled, cover)),
         ),
+        *mismatches(known.counted),
         Section(key="events", title="What happened meanwhile", tables=(_register(events, cover),)),
     )
 
 
+def was_due(known: Unattended) -> bool:
+    """Whether anything was due, or is on record as if it had been."""
+    return bool(known.counted.expected or known.counted.found)
+
+
 def fact(known: Unattended) -> Fact:
     """Whether the slots add up, for the head of a report."""
-    return Fact(key="slots_add_up", label="Slots", cell=adds_up(known.counted))
+    verdict = adds_up(known.counted)
+    cell = replace(verdict, text="add up" if known.counted.adds_up else "do not add up", badge=False)
+    return Fact(key="slots", label="Slots", cell=cell)
 
 
-def _is_for(cover: Cover, happened: Event) -> bool:
-    if cover.tenant is None:
-        return True
-    return happened.tenant == cover.tenant or (happened.tenant is None and happened.topic in _FOR_ALL)
-
-
-def _mismatches(found: Tally) -> tuple[str, ...]:
-    missing = (f"Missing: {', '.join(found.missing)}.",) if found.missing else ()
-    surplus = (f"Never due: {', '.join(found.surplus)}.",) if found.surplus else ()
-    return (*missing, *surplus)
-
-
-def _by_job(slots: Iterable[Slot]) -> Mapping[Job, Mapping[SlotState, int]]:
-    by_job: dict[Job, Counter[SlotState]] = {}
-    for slot in slots:
-        by_job.setdefault(slot.job, Counter())[slot.state] += 1
-    return by_job
+def _told_to(cover: Cover, happened: Event) -> Event | None:
+    """The event as this report may tell it."""
+    if cover.policy is not None and happened.policy not in {None, cover.policy}:
+        return None
+    if cover.tenant in {None, happened.tenant}:
+        return happened
+    if happened.tenant is None and happened.topic in _FOR_ALL:
+        return replace(happened, text=_FOR_ALL[happened.topic])
+    return None
 
 
 def _troubles(slots: Iterable[Slot], cover: Cover) -> Table:
     """Slots that did not simply succeed, those of one job that ended alike together, the worst first."""
     alike: dict[tuple[str, Job, SiteName, SlotState], list[Slot]] = {}
     for slot in sorted(slots, key=lambda slot: (slot.due, slot.id)):
-        if slot.state in TROUBLE:
-            alike.setdefault((slot.policy, slot.job, slot.site, slot.state), []).append(slot)
+        alike.setdefault((slot.policy, slot.job, slot.site, slot.state), []).append(slot)
     order = sorted(alike.values(), key=lambda each: (list(SlotState).index(each[0].state), each[0].due, each[0].id))
     return Table(
         key="troubles",
         title="What did not simply succeed",
         columns=_SLOTS,
         rows=tuple(_trouble(each, cover) for each in order),
-        empty="Nothing: every slot that has ended succeeded.",
+        empty="Nothing: every slot that has ended succeeded, or had nothing to do.",
     )
 
 
@@ -152,30 +160,48 @@ _SEVERITIES: Final[Mapping[event.Severity, Severity]] = {
 
 
 def _register(events: Iterable[Event], cover: Cover) -> Table:
-    rows = tuple(
-        (
-            Cell(text=clock(each.at, cover.zone), value=iso(each.at)),
-            Cell(
-                text=each.topic.value,
-                value={
-                    "topic": each.topic.value,
-                    "tenant": each.tenant,
-                    "policy": each.policy,
-                    "subject": each.subject,
-                },
-                severity=_SEVERITIES[each.severity],
-                details=(each.subject,),
-                badge=each.severity is not event.Severity.INFO,
-            ),
-            words(each.text),
-        )
-        for each in events
-    )
+    """What repeats (the same topic of the same matter) is one row, at the place where it was first seen."""
+    alike: dict[tuple[str | None, Topic, str], list[Event]] = {}
+    for each in events:
+        alike.setdefault((each.tenant, each.topic, _matter(each)), []).append(each)
+    rows = tuple(_row(each, cover) for each in alike.values())
     return Table(key="events", columns=_EVENTS, rows=rows, empty="Nothing else is on record.")
 
 
-def as_of(slot: Slot, moment: datetime) -> Slot:
-    """The slot as it stood then: what ended later was still open."""
-    if slot.closed_at is None or slot.closed_at <= moment:
-        return slot
-    return replace(slot, state=SlotState.DUE, why=None, closed_at=None)
+def _matter(happened: Event) -> str:
+    """What was never proven is one matter, and so is all that is well again."""
+    if happened.topic is Topic.RECOVERED:
+        return ""
+    return _UNPROVEN if happened.key.startswith(_UNPROVEN) else happened.key or happened.subject
+
+
+def _row(alike: Sequence[Event], cover: Cover) -> tuple[Cell, ...]:
+    first, last = alike[0], alike[-1]
+    worst = max((each.severity for each in alike), key=list(event.Severity).index)
+    subjects = tuple(dict.fromkeys(each.subject for each in alike))
+    more = (f"and {counted(len(subjects) - _SUBJECTS, 'other')}",) if len(subjects) > _SUBJECTS else ()
+    texts = tuple(dict.fromkeys(each.text for each in reversed(alike)))
+    others = (f"and {counted(len(texts) - _REASONS, 'other text')}",) if len(texts) > _REASONS else ()
+    return (
+        Cell(
+            text=first.topic.value,
+            value={
+                "topic": first.topic.value,
+                "severity": worst.value,
+                "tenant": first.tenant,
+                "policy": first.policy if len({each.policy for each in alike}) == 1 else None,
+                "subject": first.subject if len(subjects) == 1 else None,
+                "subjects": len(subjects),
+            },
+            severity=_SEVERITIES[worst],
+            details=(*subjects[:_SUBJECTS], *more),
+            badge=worst is not event.Severity.INFO,
+        ),
+        Cell(
+            text=clock(first.at, cover.zone),
+            value={"first": iso(first.at), "last": iso(last.at)},
+            details=() if len(alike) == 1 else (f"to {clock(last.at, cover.zone)}",),
+        ),
+        count(len(alike)),
+        Cell(text=texts[0], value=texts, details=(*texts[1:_REASONS], *others)),
+    )

@@ -51,9 +51,9 @@ def tenant(settings: Settings, name: str | None) -> TenantName | None:
     return TenantName(name)
 
 
-def moment(option: str, text: str | None, zone: ZoneInfo) -> datetime | None:
+def moment(option: str, text: str | None, zone: ZoneInfo, *, begin: bool = False) -> datetime | None:
     """What an option says, in ISO 8601; without an offset it is the service's wall clock. A bare date means the end of
-    that day. Raises UsageError.
+    that day, or its beginning. Raises UsageError.
     """
     if text is None:
         return None
@@ -61,8 +61,8 @@ def moment(option: str, text: str | None, zone: ZoneInfo) -> datetime | None:
         at = datetime.fromisoformat(text)
     except ValueError as mistake:
         raise UsageError(f"{option}: {text!r} is no time; write 2026-11-21T14:00 or 2026-11-21") from mistake
-    if len(text) == len("2026-11-21"):
-        at = at.replace(hour=23, minute=59, second=59)
+    if len(text) == len("2026-11-21") and not begin:
+        at = at.replace(hour=23, minute=59, second=59, microsecond=999_999)
     return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
 
 

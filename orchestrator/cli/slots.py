@@ -16,6 +16,8 @@ from orchestrator.cli import asked, due, printing
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.settings import Settings
+from reports import slots as told
+from reports.slots import Asked
 
 _LOOKS: Final = timedelta(minutes=1)  # serve looks every second; what is not made by then is not looked at
 
@@ -25,11 +27,9 @@ def slots(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     settings = asked.load(arguments)
     zone = settings.service.zone
     now = Clock().now()
-    from reports import slots as told
-
-    wanted = told.Asked(
-        since=asked.moment("--since", arguments.since, zone, end_of_day=False),
-        until=asked.moment("--until", arguments.until, zone, end_of_day=False),
+    wanted = Asked(
+        since=asked.moment("--since", arguments.since, zone, begin=True),
+        until=asked.moment("--until", arguments.until, zone),
         states=[SlotState(state) for state in dict.fromkeys(arguments.state)],
     )
     with Ledger.open(wiring.ledger_url(settings), create=False, now=now) as ledger:
@@ -39,3 +39,19 @@ def slots(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         listed = _listed(ledger, policies, wanted, arguments.limit)
     printing.show(arguments, told.slots(listed, counted, wanted, zone=zone))
     return DONE if counted.adds_up else JOB_FAILED
+
+
+def _policies(settings: Settings, ledger: Ledger, names: Sequence[str]) -> Sequence[str]:
+    """The named ones. A policy that the settings no longer hold has a past all the same. Raises UsageError."""
+    known = {line.policy for line in ledger.lines()} if names else set()
+    asked.chosen(settings, [name for name in names if name not in known])
+    return names
+
+
+def _listed(ledger: Ledger, policies: Sequence[str], wanted: Asked, limit: int) -> list[Slot]:
+    parts = [
+        ledger.slots(policy=policy, states=wanted.states or None, since=wanted.since, until=wanted.until, limit=limit)
+        for policy in dict.fromkeys(policies or [None])
+    ]
+    newest = sorted(chain.from_iterable(parts), key=lambda slot: (slot.due, slot.id), reverse=True)
+    return newest[:limit]
