@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.repositories import prepare
+
 PASSWORD = "of a repository that lives for one test"
 
 
@@ -40,8 +42,8 @@ class BareRestic:
         return done.stdout
 
     def init(self) -> BareRestic:
-        """Create the repository."""
-        self.do("init")
+        """Make the repository."""
+        prepare(self.repository, PASSWORD)
         return self
 
     @property

@@ -12,15 +12,22 @@ from tests.acceptance.operator import Operator
 
 
 @pytest.fixture
-def operator(tmp_path: Path, restic_program: Path) -> Operator:
-    """A fresh operator with two local vaults and one policy."""
+def newcomer(tmp_path: Path, restic_program: Path) -> Operator:
+    """An operator with two local vaults and one policy, and nothing in them yet: `restic init` costs seconds."""
     return Operator(folder=tmp_path / "operator", restic=restic_program)
+
+
+@pytest.fixture
+def operator(newcomer: Operator) -> Operator:
+    """The same with an empty repository in each vault, which the ledger does not know yet."""
+    return newcomer.with_repositories()
 
 
 @pytest.fixture(scope="session")
 def settled_once(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
     """The one that `settled` copies. Nobody changes it."""
-    return settle(Operator(folder=tmp_path_factory.mktemp("settled") / "operator", restic=restic_program))
+    fresh = Operator(folder=tmp_path_factory.mktemp("settled") / "operator", restic=restic_program)
+    return settle(fresh.with_repositories())
 
 
 @pytest.fixture

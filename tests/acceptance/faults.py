@@ -106,6 +106,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def kill_restic(process: subprocess.Popen[str], word: str) -> None:
     """kill -9 of the one restic of a running command that has `word` among its arguments."""
+    until(lambda: process.poll() is not None or restics(process, word))
     (engine,) = restics(process, word)
     os.kill(engine.pid, signal.SIGKILL)
 

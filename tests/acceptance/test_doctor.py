@@ -20,7 +20,9 @@ Row = dict[str, Any]
 @pytest.fixture(scope="module")
 def sound_once(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
     """An operator with one recovery point, which `sound` copies."""
-    operator = Operator(folder=tmp_path_factory.mktemp("doctor") / "operator", restic=restic_program)
+    operator = Operator(
+        folder=tmp_path_factory.mktemp("doctor") / "operator", restic=restic_program
+    ).with_repositories()
     done(operator, "backup", "files")
     return operator
 

@@ -99,7 +99,7 @@ CASES = {
     "restore-test": Case(
         words=("test-restore", "files", "--site", "primary"),
         restic="restore",
-        slow=("primary", "download", "512KiB/s"),
+        slow=("primary", "download", "2MiB/s"),
         middle=_restored_below("work/scratch"),
     ),
     "retention": Case(
@@ -113,7 +113,7 @@ CASES = {
     "restore": Case(
         words=("restore", "files", "--to", "back"),
         restic="restore",
-        slow=("primary", "download", "512KiB/s"),
+        slow=("primary", "download", "2MiB/s"),
         middle=_restored_below("back"),
     ),
 }
@@ -257,17 +257,17 @@ def test_half_a_stream_never_becomes_a_recovery_point(operator: Operator) -> Non
     assert_sound(operator, "primary")
 
 
-def test_restic_is_killed_while_it_makes_the_repository(operator: Operator) -> None:
+def test_restic_is_killed_while_it_makes_the_repository(newcomer: Operator) -> None:
     """Between its two files: with a second key beside the first, restic could not open what it made."""
-    repository = operator.folder / "primary" / "minfopra"
-    cut = f'"{operator.restic}" "$@"; rm -f "{repository}/config"; kill -9 $$'
-    hooked(operator, " init ", before=cut)
-    assert operator.tandem("backup", "files").code == 4
+    repository = newcomer.folder / "primary" / "minfopra"
+    cut = f'"{newcomer.restic}" "$@"; rm -f "{repository}/config"; kill -9 $$'
+    hooked(newcomer, " init ", before=cut)
+    assert newcomer.tandem("backup", "files").code == 4
     assert len(list((repository / "keys").iterdir())) == 1
-    unhooked(operator)
-    done(operator, "backup", "files")
+    unhooked(newcomer)
+    done(newcomer, "backup", "files")
     assert len(list((repository / "keys").iterdir())) == 1
-    assert_sound(operator, "primary")
+    assert_sound(newcomer, "primary")
 
 
 def test_a_repository_that_lost_its_config_is_never_made_anew(operator: Operator) -> None:

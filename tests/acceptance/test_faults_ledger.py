@@ -151,15 +151,15 @@ def test_a_whole_cycle_with_postgresql_as_the_ledger(operator: Operator, postgre
 
 
 def test_a_postgresql_that_is_away_stops_the_work_and_its_password_is_not_shown(
-    operator: Operator, postgresql: PostgresqlServer
+    newcomer: Operator, postgresql: PostgresqlServer
 ) -> None:
     with_password = postgresql.url("nowhere").replace("://tandem@", "://tandem:the-ledgers-own-secret@")
-    on_postgresql(operator, with_password)
-    told = refused(operator, "backup", "files")
+    on_postgresql(newcomer, with_password)
+    told = refused(newcomer, "backup", "files")
     assert (told.kind, told.code) == (FailureKind.LEDGER_MISSING, 1)
     assert "nowhere" in told.message
     assert "the-ledgers-own-secret" not in told.message
-    assert not (operator.folder / "primary").exists()
+    assert not (newcomer.folder / "primary").exists()
 
 
 def test_a_ledger_on_postgresql_is_sent_to_its_own_tool(operator: Operator, postgresql: PostgresqlServer) -> None:

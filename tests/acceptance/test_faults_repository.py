@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from jobs.failure import FailureKind
 from tests.acceptance.faults import done, runs
 from tests.acceptance.operator import PASSWORD, SETTINGS, Operator
 from tests.acceptance.told import refused
+from tests.repositories import prepare
 
 OTHER_PASSWORD = "the password of somebody else"
 EACH_SITE = pytest.mark.parametrize("site", ["primary", "secondary"])
@@ -126,6 +125,7 @@ def test_two_tenants_whose_repositories_are_swapped(operator: Operator, same_pas
     key = operator.folder / "minsante.key"
     key.write_text(PASSWORD if same_password else OTHER_PASSWORD)
     key.chmod(0o600)
+    prepare(operator.folder / "primary/minsante", key.read_text())
     for policy in ("files", "clinics"):
         done(operator, "backup", policy)
     swap(operator.folder / "primary/minfopra", operator.folder / "primary/minsante")
@@ -150,11 +150,7 @@ def swap(one: Path, other: Path) -> None:
 
 def another_operators_repository(operator: Operator, name: str) -> Path:
     """A repository of somebody else, at the tenant's place in another folder."""
-    place = operator.folder / name / "minfopra"
-    words = [str(operator.restic), "-r", str(place), "--no-cache", "init"]
-    environment = {**os.environ, "RESTIC_PASSWORD": OTHER_PASSWORD}
-    subprocess.run(words, check=True, capture_output=True, env=environment)
-    return place
+    return prepare(operator.folder / name / "minfopra", OTHER_PASSWORD)
 
 
 @EACH_SITE
@@ -168,12 +164,12 @@ def test_a_path_that_leads_to_another_operators_repository(settled: Operator, si
     assert contents(place) == before
 
 
-def test_a_new_vault_that_leads_to_another_operators_repository(operator: Operator) -> None:
-    place = another_operators_repository(operator, "primary")
+def test_a_new_vault_that_leads_to_another_operators_repository(newcomer: Operator) -> None:
+    place = another_operators_repository(newcomer, "primary")
     before = contents(place)
-    told = refused(operator, "backup", "files")
+    told = refused(newcomer, "backup", "files")
     assert told.kind is FailureKind.WRONG_PASSWORD
     assert contents(place) == before
-    place.rename(operator.folder / "given back")
-    done(operator, "backup", "files")  # so it was not taken for ours
-    assert [run.state for run in runs(operator)] == ["succeeded", "failed"]
+    place.rename(newcomer.folder / "given back")
+    done(newcomer, "backup", "files")  # so it was not taken for ours
+    assert [run.state for run in runs(newcomer)] == ["succeeded", "failed"]

@@ -42,19 +42,19 @@ def _proven(operator: Operator, policy: str) -> RestoreTestResult:
     return result
 
 
-def test_every_missing_path_is_named_and_nothing_is_stored(operator: Operator) -> None:
-    missing = [str(operator.folder / name) for name in ("gone", "also-gone")]
+def test_every_missing_path_is_named_and_nothing_is_stored(newcomer: Operator) -> None:
+    missing = [str(newcomer.folder / name) for name in ("gone", "also-gone")]
     paths = 'paths = ["source", "gone", "also-gone"]'
-    operator.write_settings(operator.settings.replace('paths = ["source"]', paths))
-    refused = operator.tandem("backup", "files")
+    newcomer.write_settings(newcomer.settings.replace('paths = ["source"]', paths))
+    refused = newcomer.tandem("backup", "files")
     assert refused.code == 4
     assert all(path in refused.out + refused.err for path in missing), refused.err
     assert "Mount or restore the path" in refused.out + refused.err
-    assert _failed(operator) is FailureKind.SOURCE_MISSING
-    assert not (operator.folder / "primary" / "minfopra" / "config").exists()
+    assert _failed(newcomer) is FailureKind.SOURCE_MISSING
+    assert not (newcomer.folder / "primary" / "minfopra" / "config").exists()
     for path in missing:
         Path(path).mkdir()
-    done(operator, "backup", "files")
+    done(newcomer, "backup", "files")
 
 
 class Bound(Operator):
@@ -69,6 +69,7 @@ class Bound(Operator):
 
 def test_what_cannot_be_read_makes_the_backup_partial_by_name(tmp_path: Path, restic_program: Path) -> None:
     operator = Bound(folder=tmp_path / "operator", restic=restic_program)
+    operator.with_repositories()
     closed = operator.write("closed.txt", "not for you")
     closed.chmod(0)
     locked = operator.write("locked/inside.txt", "nor this").parent

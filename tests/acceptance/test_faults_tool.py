@@ -14,6 +14,12 @@ from tests.acceptance.told import refused, rows
 ADVICE: Final = "Install restic 0.14 or newer, or set [service] restic to its path."
 
 
+@pytest.fixture
+def operator(newcomer: Operator) -> Operator:
+    """Whoever begins something makes a folder for the vault."""
+    return newcomer
+
+
 def program(operator: Operator, text: str, *, mode: int = 0o755) -> Path:
     """A program in restic's place."""
     path = operator.folder / "in restic's place"

@@ -60,7 +60,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Oper
     (folder / "conf.d/more.toml").write_text(MORE)
     (folder / "more").mkdir()
     (folder / "more/d.txt").write_text("more\n")
-    operator = Operator(folder=folder, restic=restic_program, settings=OWN)
+    operator = Operator(folder=folder, restic=restic_program, settings=OWN).with_repositories()
     done(operator, "backup", "files")
     done(operator, "replicate", "files")
     done(operator, "backup", "own")

@@ -25,7 +25,7 @@ LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 @pytest.fixture(scope="module")
 def used_once(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
     """An operator with one recovery point, which `used` copies."""
-    operator = Operator(folder=tmp_path_factory.mktemp("locks") / "operator", restic=restic_program)
+    operator = Operator(folder=tmp_path_factory.mktemp("locks") / "operator", restic=restic_program).with_repositories()
     done(operator, "backup", "files")
     return operator
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.operator import SETTINGS, Operator
+from tests.repositories import POLYNOMIAL, prepare
 
 MORE = (
     SETTINGS
@@ -34,9 +35,12 @@ source = {{ command = {{ run = ["printf", 'one\\ntwo\\n'], filename = "inventory
 def cycled(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
     """An operator with two tenants and three kinds of sources, after one whole cycle that succeeded."""
     operator = Operator(folder=tmp_path_factory.mktemp("cycled"), restic=restic_program, settings=MORE)
+    operator.with_repositories()
     key = operator.folder / "chu.key"
     key.write_text("another password")
     key.chmod(0o600)
+    for vault in ("primary", "secondary"):
+        prepare(operator.folder / vault / "chu", key.read_text())
     with closing(sqlite3.connect(operator.folder / "register.db")) as database:
         database.execute("CREATE TABLE person (name TEXT)")
         database.execute("INSERT INTO person VALUES ('Ngo')")
@@ -47,6 +51,17 @@ def cycled(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Op
     return operator
 
 
+def test_the_first_cycle_of_a_newcomer(newcomer: Operator) -> None:
+    """From nothing, with nothing made ready: an interpreter for each command, and restic makes both repositories."""
+    newcomer.forks = False
+    done = newcomer.tandem("run")
+    assert done.code == 0, done.out + done.err
+    assert newcomer.tandem("status").code == 0
+    configs = [json.loads(newcomer.bare(vault, "cat", "config").stdout) for vault in ("primary", "secondary")]
+    assert configs[0]["chunker_polynomial"] == configs[1]["chunker_polynomial"] != POLYNOMIAL
+    assert configs[0]["id"] != configs[1]["id"]
+
+
 def rows(document: dict[str, Any], table: str) -> list[dict[str, Any]]:
     """The rows of one table of a JSON document."""
     tables = [each for section in document["sections"] for each in section["tables"] if each["key"] == table]
@@ -55,7 +70,7 @@ def rows(document: dict[str, Any], table: str) -> list[dict[str, Any]]:
 
 def test_both_sites_hold_the_same_trees_and_bare_restic_finds_them_sound(cycled: Operator) -> None:
     first, second = cycled.snapshots("primary"), cycled.snapshots("secondary")
-    assert [each["tree"] for each in first] == [each["tree"] for each in second]
+    assert sorted(each["tree"] for each in first) == sorted(each["tree"] for each in second)
     assert len(first) == 2
     for vault in ("primary", "secondary"):
         checked = cycled.bare(vault, "check", "--read-data")
@@ -122,12 +137,12 @@ def test_the_snapshot_holds_the_database_and_the_output_under_their_own_paths(cy
 
 
 @pytest.mark.parametrize("words", [("run", "--dry-run"), ("backup", "files", "--dry-run")])
-def test_a_dry_run_changes_nothing(operator: Operator, words: tuple[str, ...]) -> None:
-    done = operator.tandem("--json", *words)
+def test_a_dry_run_changes_nothing(newcomer: Operator, words: tuple[str, ...]) -> None:
+    done = newcomer.tandem("--json", *words)
     assert done.code == 0, done.err
     assert rows(done.json, "steps")
-    assert not (operator.folder / "primary").exists()
-    assert not (operator.folder / "tandem.db").exists()
+    assert not (newcomer.folder / "primary").exists()
+    assert not (newcomer.folder / "tandem.db").exists()
 
 
 def test_retention_keeps_what_it_says_and_previews_the_same(operator: Operator) -> None:
@@ -208,11 +223,11 @@ def test_tandems_own_files_are_no_part_of_a_backup(operator: Operator) -> None:
     assert tested.code == 0, tested.err
 
 
-def test_a_secret_command_that_fails_gives_no_password(operator: Operator) -> None:
+def test_a_secret_command_that_fails_gives_no_password(newcomer: Operator) -> None:
     half = '{{ command = ["sh", "-c", "printf half; exit 3"] }}'
-    operator.write_settings(SETTINGS.replace('{{ file = "minfopra.key" }}', half))
-    refused = operator.tandem("backup", "files")
+    newcomer.write_settings(SETTINGS.replace('{{ file = "minfopra.key" }}', half))
+    refused = newcomer.tandem("backup", "files")
     assert refused.code == 4
     assert "the password of tenant minfopra" in " ".join(refused.err.split())
     assert "exit status 3" in " ".join(refused.err.split())
-    assert not (operator.folder / "primary").exists()
+    assert not (newcomer.folder / "primary").exists()

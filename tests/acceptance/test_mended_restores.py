@@ -87,7 +87,7 @@ def test_a_left_over_journal_is_in_the_way_of_a_database(operator: Operator, tmp
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
     """An operator with one recovery point, which holds a link and an empty folder too. Nobody changes its source."""
-    operator = Operator(folder=tmp_path_factory.mktemp("mended"), restic=restic_program)
+    operator = Operator(folder=tmp_path_factory.mktemp("mended"), restic=restic_program).with_repositories()
     (operator.source / "link").symlink_to("a.txt")
     (operator.source / "empty").mkdir()
     done(operator, "backup", "files")

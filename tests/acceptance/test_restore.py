@@ -14,7 +14,7 @@ from tests.acceptance.operator import Operator
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Operator:
     """An operator with two recovery points at both sites, the older one with `a.txt` as "first"."""
-    operator = Operator(folder=tmp_path_factory.mktemp("kept"), restic=restic_program)
+    operator = Operator(folder=tmp_path_factory.mktemp("kept"), restic=restic_program).with_repositories()
     assert operator.tandem("backup", "files").code == 0
     time.sleep(1.1)  # restic keeps whole seconds, and the two points must differ
     operator.write("a.txt", "second\n")

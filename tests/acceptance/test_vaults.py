@@ -11,6 +11,7 @@ from tests.acceptance.faults import done, runs
 from tests.acceptance.operator import PASSWORD, Operator
 from tests.acceptance.remote import KINDS, back_up_to, copy_to, remote
 from tests.acceptance.told import refused, states
+from tests.repositories import prepare
 
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 CYCLE = [
@@ -32,6 +33,7 @@ def snapshots(repository: Path) -> list[str]:
 
 @EACH_KIND
 def test_a_whole_cycle_with_a_second_site_of_each_kind(operator: Operator, tmp_path: Path, kind: str) -> None:
+    """Here restic makes the second repository itself, and where the first is one that was found."""
     operator.write_settings(operator.settings.replace("last = 2", "last = 1"))
     with remote(kind, tmp_path) as there:
         copy_to(operator, there)
@@ -54,6 +56,7 @@ def test_a_first_site_that_is_away_fails_the_backup_and_the_next_one_goes_on(
     operator: Operator, tmp_path: Path, kind: str
 ) -> None:
     with remote(kind, tmp_path) as there:
+        prepare(there.repository, PASSWORD)
         back_up_to(operator, there)
         done(operator, "backup", "files")
         before = snapshots(there.repository)
@@ -75,6 +78,7 @@ def test_a_second_site_that_is_away_fails_the_copy_and_the_next_one_brings_it_al
     settled: Operator, tmp_path: Path, kind: str
 ) -> None:
     with remote(kind, tmp_path) as there:
+        prepare(there.repository, PASSWORD)
         copy_to(settled, there)
         there.server.stop()
         told = refused(settled, "replicate", "files")

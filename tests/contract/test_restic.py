@@ -20,7 +20,8 @@ from targets.vaults.layout import CONFIG
 from targets.vaults.memory import MemoryVault
 from targets.vaults.rest import RestVault
 from tests.contract.places import ON_DISK, PLACES, TENANT, Place, content_of, files_on_disk, sftp_vault
-from tests.contract.restic import Restic
+from tests.contract.restic import PASSWORD, Restic
+from tests.repositories import lighten, prepare
 from tests.servers.certificate import Certificate
 from tests.servers.rest import Flavour, RestServer, restic_rest_server
 from tests.servers.sshd import Sshd, write_known_hosts
@@ -51,6 +52,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     write_source(folder / "source")
     address = place.vault.address(TENANT)
     restic.run(address, "init")
+    lighten(place.folder, PASSWORD)
     restic.run(address, "backup", str(folder / "source"))
     return place
 
@@ -109,13 +111,12 @@ def test_restic_copies_between_two_sftp_vaults(sshd: Sshd, restic: Restic, tmp_p
     """Each has a host of its own name, port and known_hosts; one `ssh` serves both."""
     write_source(tmp_path / "source")
     with Sshd(tmp_path / "other sshd") as other:
-        (tmp_path / "far").mkdir()
         primary = sftp_vault(sshd, tmp_path, name="primary").address(TENANT)
         secondary = sftp_vault(other, tmp_path, name="far").address(TENANT)
         assert primary.path_first == secondary.path_first
-        restic.run(primary, "init")
+        for name in ("primary", "far"):
+            prepare(tmp_path / name / TENANT, PASSWORD)
         restic.run(primary, "backup", str(tmp_path / "source"))
-        restic.run(secondary, "init", "--copy-chunker-params", source=primary)
         restic.run(secondary, "copy", source=primary)
         [copied] = json.loads(restic.run(secondary, "snapshots", "--json"))
         [original] = json.loads(restic.run(primary, "snapshots", "--json"))
@@ -129,7 +130,8 @@ def test_restic_finds_its_way_through_odd_folders(sshd: Sshd, restic: Restic, tm
     vault = sftp_vault(sshd, tmp_path)
     identity, known_hosts = shutil.copy(sshd.identity, odd / "key"), shutil.copy(sshd.known_hosts, odd / "hosts")
     vault = replace(vault, identity=Path(identity), known_hosts=Path(known_hosts), workdir=odd)
-    restic.run(vault.address(TENANT), "init")
+    prepare(tmp_path / vault.name / TENANT, PASSWORD)
+    assert json.loads(restic.run(vault.address(TENANT), "cat", "config"))["version"] == 2
     store = vault.store(TENANT)
     assert store.size(CONFIG)
     store.close()
@@ -174,7 +176,8 @@ def test_restic_and_the_store_trust_the_vaults_own_authority(
     with RestServer(tmp_path, flavour=flavour, certificate=certificate) as server:
         keys = (server.user, Secret(server.password))
         vault = RestVault("secondary", server.url, *keys, ca=certificate.certificate)
-        restic.run(vault.address(TENANT), "init")
+        prepare(server.root / TENANT, PASSWORD)
+        assert json.loads(restic.run(vault.address(TENANT), "cat", "config"))["version"] == 2
         assert vault.store(TENANT).size(CONFIG)
         stranger = RestVault("secondary", server.url, *keys)
         # restic itself is not asked: it tries a stranger's certificate again and again, for minutes.

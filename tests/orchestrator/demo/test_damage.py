@@ -11,14 +11,16 @@ import pytest
 
 from orchestrator.demo import files
 from orchestrator.demo.damage import damage
+from tests.repositories import prepare
+
+PASSWORD = "thirteen"
 
 
 @pytest.fixture
 def repository(tmp_path: Path, restic_program: Path) -> Path:
     """Two snapshots, a changed day apart, of scans and small files."""
     files.make(tmp_path / "career-files", files=200, size=45_000_000, seed=5)
-    path = tmp_path / "repository"
-    restic(restic_program, path, "init")
+    path = prepare(tmp_path / "repository", PASSWORD)
     restic(restic_program, path, "backup", str(tmp_path / "career-files"))
     files.change(tmp_path / "career-files", seed=1, share=0.2)
     restic(restic_program, path, "backup", str(tmp_path / "career-files"))
@@ -26,7 +28,7 @@ def repository(tmp_path: Path, restic_program: Path) -> Path:
 
 
 def restic(program: Path, repository: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"RESTIC_PASSWORD": "thirteen", "RESTIC_REPOSITORY": str(repository)}
+    environment = os.environ | {"RESTIC_PASSWORD": PASSWORD, "RESTIC_REPOSITORY": str(repository)}
     return subprocess.run([program, *words], env=environment, capture_output=True, text=True, check=check)
 
 

@@ -1,4 +1,4 @@
-"""Repositories to work on: two empty ones, made once, and copied for each test because `init` takes seconds."""
+"""Repositories to work on: two empty ones for each test."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from targets.process import Limits
 from targets.restic.engine import Restic
 from targets.secret import Secret
 from tests.bare_restic import PASSWORD, BareRestic
+from tests.repositories import prepare
 
 LIMITS = Limits(deadline_seconds=120, no_progress_seconds=60, grace_seconds=20)
 NOON = datetime(2026, 11, 2, 12, 30, 15, tzinfo=UTC)
@@ -81,13 +82,13 @@ def installed(restic_program: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def made(installed: Restic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both repositories and the source."""
     folder = tmp_path_factory.mktemp("made")
     write_noise(folder / "source" / "big", 3_000_000)
     write_noise(folder / "source" / "sub" / "small.txt", 100)
-    installed.init(access(folder / "primary"))
-    installed.init(access(folder / "secondary"), like=access(folder / "primary"))
+    for name in ("primary", "secondary"):
+        prepare(folder / name, PASSWORD)
     return folder
 
 

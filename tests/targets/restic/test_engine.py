@@ -43,7 +43,6 @@ def test_a_snapshot_travels_and_comes_back(site: Site, tmp_path: Path) -> None:
     (replica,) = restic.snapshots(secondary, stop=stop)
     assert parity([snapshot], [replica]).equal == (snapshot,)
     assert replica.original == snapshot.id
-    assert _chunker(site, site.primary) == _chunker(site, site.secondary)
 
     assert _sound(restic.check(secondary, read_data="100%", watch=progress.append, stop=stop))
     restored = restic.restore(secondary, replica.id, tmp_path / "all", watch=progress.append, stop=stop)
@@ -55,6 +54,16 @@ def test_a_snapshot_travels_and_comes_back(site: Site, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "some").rglob("*") if path.is_file()] == ["small.txt"]
     pieces = restic.dump(secondary, replica.id, str(site.source / "big"), stop=stop)
     assert b"".join(pieces) == (site.source / "big").read_bytes()
+
+
+def test_a_repository_is_made_that_cuts_files_like_another(site: Site, tmp_path: Path) -> None:
+    first, second, third = (tmp_path / "first", tmp_path / "second", tmp_path / "third")
+    site.restic.init(access(first))
+    site.restic.init(access(second), like=access(first))
+    site.restic.init(access(third), like=access(site.primary))
+    assert _chunker(site, first) == _chunker(site, second) != _chunker(site, site.primary)
+    assert _chunker(site, third) == _chunker(site, site.primary)
+    assert site.ids(first) == ()
 
 
 def _sound(checked: Checked) -> bool:
