@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance import oracle
-from tests.acceptance.serving import Daemon, FastClock, cheap_repository, processes, serving
+from tests.acceptance.serving import Daemon, SteeredClock, cheap_repository, processes, serving
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _START: Final = datetime(2026, 3, 10, 0, 7, tzinfo=UTC)
@@ -33,6 +33,7 @@ _ZONE: Final = "Africa/Douala"
 _TENANTS: Final = ("health", "taxes")
 _VAULTS: Final = ("primary", "secondary")
 _PATIENCE: Final = 180.0  # seconds, for what is left to be done at the end
+_LAST_RATE: Final = 6.0  # so that nothing new is due before all is done, and yet no pause takes a minute
 _HEAD: Final = """
 [service]
 name = "Campaign"
@@ -177,19 +178,21 @@ class Day:
         warm.start()
         warm.join()
         end = _quiet(_START + timedelta(hours=self.hours))
-        clock = FastClock.at(_START, self.rate, slow_from=end, slow_rate=min(6.0, self.rate))
+        clock = SteeredClock.made(self.folder / "clock", _START, self.rate)
         with serving(self.settings, clock) as daemon:
             _until(lambda: "serve-started" in daemon.said, daemon)
         seconds = (end - clock.now()).total_seconds() / self.rate
         while self.kills < kills and clock.now() < end:
             self._one_life(clock, 2 * seconds / kills)
         with serving(self.settings, clock) as daemon:
-            _until(lambda: clock.now() >= end and not self._open(), daemon)
+            _until(lambda: clock.now() >= end, daemon)
+            clock.go(_LAST_RATE)
+            _until(lambda: not self._open(), daemon)
             code = daemon.stop()
             self.troubles += [] if code == 0 else [f"the last serve ended with {code}:\n{daemon.said[-2000:]}"]
         self._judge(end)
 
-    def _one_life(self, clock: FastClock, longest: float) -> None:
+    def _one_life(self, clock: SteeredClock, longest: float) -> None:
         """A start, some work, and kill -9: one in four within the first moments."""
         seconds = self.dice.uniform(0.0, 0.2) if self.dice.random() < 0.25 else self.dice.uniform(0.2, longest)
         self._write(self.dice.choice(POLICIES).name, self.dice.randrange(4))

@@ -146,4 +146,3 @@ def _between(line: Line, after: datetime, last: datetime, before: datetime | Non
 def _later(begin: datetime, since: datetime | None) -> datetime:
     """From where on moments count: later than `begin`, and at `since` or later."""
     return begin if since is None else max(begin, since - datetime.resolution)
-

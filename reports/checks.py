@@ -13,10 +13,10 @@ from jobs.alarm import Alarm
 from jobs.history import Lease
 from jobs.integrity import Assessment
 from jobs.notice import Notice, NoticeState
-from jobs.quantity import counted, duration
+from jobs.quantity import counted, duration, number
 from jobs.slot import SlotState
-from jobs.verdict import ControlName, Verdict
-from reports.document import Cell, Column, Section, Severity, Table, printable
+from jobs.verdict import ControlName
+from reports.document import Cell, Column, Document, Section, Severity, Table, printable
 from reports.wording import CONTROLS
 
 
@@ -44,7 +44,8 @@ class Service:
     """What is known of the service itself.
 
     `scheduled` is whether anything is due by itself; `alive` whether the lease's holder lives (None: it cannot be
-    seen from here); `day` counts the slots of the last 24 hours; `notices` are those of the last four days.
+    seen from here); `day` counts the slots of the last 24 hours; `channels` are the settings'; `notices` are those of
+    the last four days.
     """
 
     scheduled: bool
@@ -52,6 +53,7 @@ class Service:
     alive: bool | None
     day: Mapping[SlotState, int]
     alarms: Sequence[Alarm] = ()
+    channels: Sequence[str] = ()
     notices: Sequence[Notice] = ()
 
 
@@ -66,6 +68,10 @@ _HINTS: Final[Mapping[ControlName, str]] = {
     ControlName.RESTORE_TEST: "tandem test-restore {policy} --site {site}",
     ControlName.RESTORE_TIME: "tandem test-restore {policy} --site {site}",
 }
+_REPLICA_HINTS: Final = {**_HINTS, ControlName.RECOVERY_POINT: "tandem replicate {policy}"}
+_NAMED: Final = 3  # in the first line
+_TOLD_ELSEWHERE: Final = frozenset({event.Topic.OBJECTIVE_MISSED, event.Topic.DELIVERY_FAILED})  # by other checks
+_NEXT: Final = " Next: "  # where an alarm's text goes over to what to do
 _LEVELS: Final[Mapping[event.Severity, Level]] = {
     event.Severity.INFO: Level.OK,
     event.Severity.WARNING: Level.WARNING,
@@ -80,7 +86,8 @@ def checks(assessments: Iterable[Assessment], service: Service, now: datetime) -
 
 def of_service(service: Service, now: datetime) -> tuple[Check, ...]:
     """The checks of the service itself."""
-    return (_scheduler(service, now), _slots(service), *_notices(service, now), *map(_alarm, service.alarms))
+    alarms = (alarm for alarm in service.alarms if alarm.topic not in _TOLD_ELSEWHERE)
+    return (_scheduler(service, now), _slots(service), *_notices(service, now), *map(_alarm, alarms))
 
 
 def _scheduler(service: Service, now: datetime) -> Check:
@@ -114,59 +121,88 @@ def _slots(service: Service) -> Check:
 
 
 def _notices(service: Service, now: datetime) -> Iterator[Check]:
-    by_channel: dict[str, list[Notice]] = {}
+    """One for each channel of the settings, and for one that is gone while somebody was not told by it."""
+    by_channel: dict[str, list[Notice]] = {channel: [] for channel in service.channels}
     for notice in service.notices:
-        by_channel.setdefault(notice.channel, []).append(notice)
+        if notice.channel in by_channel or notice.state is not NoticeState.DELIVERED:
+            by_channel.setdefault(notice.channel, []).append(notice)
     for channel, notices in sorted(by_channel.items()):
-        name = f"notify {channel}"
-        lost = [notice for notice in notices if notice.state is NoticeState.GIVEN_UP]
-        late = [each for each in notices if each.state is NoticeState.PENDING and now - each.made_at > _LATE]
-        if lost:
-            text = f"{counted(len(lost), 'message')} given up: {lost[-1].error}"
-            yield Check(name=name, level=Level.CRITICAL, text=text, hint="check the channel's address and server")
-        elif late:
-            text = f"{counted(len(late), 'message')} not delivered for more than an hour: {late[-1].error}"
-            yield Check(name=name, level=Level.WARNING, text=text, hint="check the channel's address and server")
-        else:
-            yield Check(name=name, level=Level.OK, text=f"{counted(len(notices), 'message')} in four days")
+        yield _channel(channel, notices, now)
+
+
+def _channel(channel: str, notices: Sequence[Notice], now: datetime) -> Check:
+    name, hint = f"notify {channel}", f"check [notify.{channel}] and its server"
+    text = f"{counted(len(notices), 'notice')} in the last four days"
+    lost = [notice for notice in notices if notice.state is NoticeState.GIVEN_UP]
+    pending = [notice for notice in notices if notice.state is NoticeState.PENDING]
+    late = [notice for notice in pending if now - notice.made_at > _LATE]
+    parts = [
+        f"{number(len(each))} {what}{_said(each)}"
+        for each, what in ((lost, "given up"), (pending, "not delivered yet"))
+        if each
+    ]
+    if late:
+        parts.append(f"the oldest for {duration(now - min(notice.made_at for notice in late))}")
+    text += f": {', '.join(parts)}" if parts else ", none undelivered"
+    if not lost and not late:
+        return Check(name=name, level=Level.OK, text=text)
+    return Check(name=name, level=Level.CRITICAL if lost else Level.WARNING, text=text, hint=hint)
+
+
+def _said(notices: Sequence[Notice]) -> str:
+    """What the channel last answered."""
+    said = [notice.error for notice in notices if notice.error]
+    return f" ({said[-1]})" if said else ""
 
 
 def _alarm(alarm: Alarm) -> Check:
+    text, _, hint = alarm.text.partition(_NEXT)
     return Check(
         name=f"{alarm.topic} {alarm.subject}",
         level=max(Level.WARNING, _LEVELS[alarm.severity]),
-        text=f"{alarm.text} (since {alarm.raised_at:%Y-%m-%d %H:%M} UTC)",
-        hint="tandem slots; tandem locks; tandem doctor",
+        text=f"{text.rstrip('.')} (since {alarm.raised_at:%Y-%m-%d %H:%M} UTC)",
+        hint=hint or "tandem slots",
     )
 
 
 def _promise(judged: Assessment) -> Check:
     name = f"policy {judged.policy} at {judged.site}"
-    failing = [control.name for control in judged.controls if control.verdict.fails]
     if not judged.verdict.fails:
-        level = Level.OK if judged.verdict is Verdict.MET else Level.WARNING
-        text = "as promised" if level is Level.OK else "something was promised for, and something not"
-        return Check(name=name, level=level, text=text, hint="" if level is Level.OK else "set objectives for it")
+        return Check(name=name, level=Level.OK, text="as promised")
+    failing = [control.name for control in judged.controls if control.verdict.fails]
     if not failing:
         return Check(name=name, level=Level.CRITICAL, text="nothing was promised", hint="set objectives for it")
     text = f"missed or not proven: {', '.join(CONTROLS[control].lower() for control in failing)}"
-    hint = _HINTS[failing[0]].format(policy=judged.policy, site=judged.site)
+    hints = _REPLICA_HINTS if judged.is_replica else _HINTS
+    hint = hints[failing[0]].format(policy=judged.policy, site=judged.site)
     return Check(name=name, level=Level.CRITICAL, text=text, hint=hint)
+
+
+def unknown(why: str, hint: str) -> tuple[str, Level]:
+    """A plugin's output where nothing could be found out."""
+    return _safe(f"TANDEM {Level.UNKNOWN.name} - {why} (next: {hint})") + "\n", Level.UNKNOWN
 
 
 def nagios(found: Sequence[Check]) -> tuple[str, Level]:
     """A plugin's output: one line of judgement with figures, then a line for each check, the worst first."""
     worst = max((check.level for check in found), default=Level.UNKNOWN)
-    bad = sum(check.level is not Level.OK for check in found)
-    head = f"TANDEM {worst.name} - {bad} of {counted(len(found), 'check')} not well | checks={len(found)} bad={bad}"
     ordered = sorted(found, key=lambda check: -check.level)
-    return "\n".join([head, *map(_line, ordered)]) + "\n", worst
+    bad = [check.name for check in ordered if check.level is not Level.OK]
+    whole = counted(len(found), "check")
+    told = f"{number(len(bad))} of {whole} not well: {', '.join(bad[:_NAMED])}"
+    told += f" and {counted(len(bad) - _NAMED, 'other')}" if len(bad) > _NAMED else ""
+    head = _safe(f"TANDEM {worst.name} - {told if bad else f'{whole}, all well'}")
+    return f"{head} | checks={len(found)} bad={len(bad)}\n" + "".join(map(_line, ordered)), worst
 
 
 def _line(check: Check) -> str:
-    """A bar would begin figures."""
     hint = f" (next: {check.hint})" if check.hint else ""
-    return printable(f"{check.level.name} {check.name}: {check.text}{hint}").replace("|", "¦")
+    return _safe(f"{check.level.name} {check.name}: {check.text}{hint}") + "\n"
+
+
+def _safe(line: str) -> str:
+    """A bar would begin figures, and a line break another line."""
+    return printable(line).replace("|", "¦")
 
 
 _COLUMNS: Final = (
@@ -181,6 +217,13 @@ _SEVERITIES: Final[Mapping[Level, Severity]] = {
     Level.CRITICAL: Severity.BAD,
     Level.UNKNOWN: Severity.WARNING,
 }
+
+
+def document(found: Sequence[Check]) -> Document:
+    """The same for machines."""
+    worst = max((check.level for check in found), default=Level.UNKNOWN)
+    headline = Cell(text=worst.name, value=worst.name, severity=_SEVERITIES[worst], badge=True)
+    return Document(kind="checks", title="Checks", headline=headline, sections=(section(found),))
 
 
 def section(found: Iterable[Check]) -> Section:

@@ -37,7 +37,7 @@ def integrity(
         title="Integrity report",
         subtitle=f"{cover.operator} · {cover.period.text}",
         headline=headline(assessments, unattended),
-        summary=(*_summary(assessments), *(() if unattended is None or not was_due(unattended) else (fact(unattended),))),
+        summary=(*_summary(assessments), *_due(unattended)),
         facts=_facts(cover),
         sections=(
             *_tenant_sections(cover, assessments),
@@ -49,6 +49,10 @@ def integrity(
     )
 
 
+def _due(unattended: Unattended | None) -> tuple[Fact, ...]:
+    return () if unattended is None or not was_due(unattended) else (fact(unattended),)
+
+
 def headline(assessments: Sequence[Assessment], unattended: Unattended | None = None) -> Cell:
     """The verdict of all in one sentence, and in another that slots do not add up: then no verdict can be good.
 
@@ -57,8 +61,8 @@ def headline(assessments: Sequence[Assessment], unattended: Unattended | None = 
     verdict = _verdict_of_all(assessments)
     if unattended is None or unattended.counted.adds_up:
         return verdict
-    value = Verdict.NOT_PROVEN.value if verdict.value == Verdict.MET.value else verdict.value
-    return words(f"{verdict.text} What was due does not add up.", value, Severity.BAD)
+    value = Verdict.NOT_PROVEN.value if verdict.severity is Severity.GOOD else verdict.value
+    return Cell(text=f"{verdict.text} What was due does not add up.", value=value, severity=Severity.BAD)
 
 
 def _verdict_of_all(assessments: Sequence[Assessment]) -> Cell:

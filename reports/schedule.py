@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
+from itertools import groupby
 from typing import Final
 
 from jobs.agenda import next_due
 from jobs.dispatch import Moves
 from jobs.forecast import Planned
-from jobs.policy import Policy, PolicyName
+from jobs.history import Job
+from jobs.policy import PolicyName, VaultName
+from jobs.quantity import counted
 from jobs.slot import Line, Slot, SlotState
-from reports.cells import clock, count, instant, iso, words
+from reports.cells import clock, count, instant, iso
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.slots import slot_state
 from reports.wording import JOBS
 
 _NOW: Final = (
     Column(key="job", title="Job"),
-    Column(key="what", title="Now"),
     Column(key="why", title="Why"),
     Column(key="next", title="Next due"),
+    Column(key="what", title="Now"),
 )
 _COMING: Final = (
     Column(key="time", title="Time"),
@@ -29,26 +32,33 @@ _COMING: Final = (
     Column(key="state", title="State"),
 )
 
+LineKey = tuple[PolicyName, Job, VaultName]
 _Answer = tuple[str, str, Severity]
 
 
 def now(
-    policies: Sequence[Policy],
+    policies: Sequence[PolicyName],
     lines: Iterable[Line],
-    slots: Iterable[Slot],
+    slots: Sequence[Slot],
     moves: Moves,
     *,
     at: datetime,
     zone: tzinfo,
 ) -> Document:
-    """What would start now, what would end without a run, what waits and for what; and when the rest is due."""
-    of: dict[PolicyName, list[Line]] = {policy.name: [] for policy in policies}
+    """What would start now, what would end without a run, what waits and for what; and when the rest is due.
+
+    Each line of these policies is there once, also one that has ended and left slots open.
+    """
+    shown = frozenset(policies)
+    of: dict[PolicyName, dict[LineKey, Line | Slot]] = {policy: {} for policy in policies}
+    for each in slots:
+        if each.policy in shown:
+            of[each.policy][each.line_key] = each
     for line in lines:
-        if line.policy in of:
-            of[line.policy].append(line)
-    answers = dict(_answers(moves, slots, zone))
-    sections = tuple(_section(policy, of[policy.name], answers, zone) for policy in policies)
-    shown = {policy.name for policy in policies}
+        if line.policy in shown:
+            of[line.policy][line.key] = line
+    answers = _answers(moves, slots, zone)
+    sections = tuple(_section(policy, of[policy], answers, zone) for policy in policies)
     figures = {
         "start": sum(start.slot.policy in shown for start in moves.starts),
         "wait": sum(wait.slot.policy in shown for wait in moves.waits),
@@ -68,41 +78,42 @@ def now(
     )
 
 
-def _answers(moves: Moves, slots: Iterable[Slot], zone: tzinfo) -> Iterator[tuple[tuple[str, str, str], _Answer]]:
-    """By line: of a line with several open slots, what becomes of the newest is said."""
-    for slot in slots:
-        if slot.state is SlotState.RUNNING:
-            yield _key(slot), ("runs", f"run {slot.run}", Severity.NEUTRAL)
-    for closing in moves.closings:
-        yield _key(closing.slot), (f"ends {closing.state}", closing.why.text, Severity.WARNING)
+def _answers(moves: Moves, slots: Iterable[Slot], zone: tzinfo) -> Mapping[LineKey, tuple[Slot, _Answer]]:
+    """By line: what becomes of its newest open slot."""
+    told: list[tuple[Slot, _Answer]] = [
+        (slot, ("runs", f"run {slot.run}", Severity.NEUTRAL)) for slot in slots if slot.state is SlotState.RUNNING
+    ]
+    told += [(each.slot, (f"ends {each.state}", each.why.text, Severity.WARNING)) for each in moves.closings]
     for wait in moves.waits:
         until = "" if wait.until is None else f", until {clock(wait.until, zone)} at least"
-        yield _key(wait.slot), ("waits", f"{wait.why.text}{until}", Severity.NEUTRAL)
-    for start in moves.starts:
-        yield _key(start.slot), ("starts", f"due {clock(start.slot.due, zone)}", Severity.GOOD)
-
-
-def _key(slot: Slot) -> tuple[str, str, str]:
-    return (slot.policy, slot.job.value, slot.vault)
+        told.append((wait.slot, ("waits", f"{wait.why.text}{until}", Severity.NEUTRAL)))
+    told += [(start.slot, ("starts", f"due {clock(start.slot.due, zone)}", Severity.GOOD)) for start in moves.starts]
+    return {slot.line_key: (slot, answer) for slot, answer in sorted(told, key=lambda each: each[0].due)}
 
 
 def _section(
-    policy: Policy, lines: Sequence[Line], answers: Mapping[tuple[str, str, str], _Answer], zone: tzinfo
+    policy: PolicyName,
+    lines: Mapping[LineKey, Line | Slot],
+    answers: Mapping[LineKey, tuple[Slot, _Answer]],
+    zone: tzinfo,
 ) -> Section:
-    rows = []
-    for line in lines:
-        what, why, severity = answers.get((line.policy, line.job.value, line.vault), (ABSENT, "", Severity.NEUTRAL))
-        rows.append(
-            (
-                Cell(text=JOBS[line.job], value=_named(line), details=(f"at {line.site}",)),
-                Cell(text=what, value=what, severity=severity, badge=what != ABSENT),
-                words(why or f"schedule: {line.schedule.text}"),
-                instant(next_due(line), zone),
-            )
-        )
+    order = sorted(lines.items(), key=lambda each: (list(Job).index(each[0][1]), each[0][2]))
+    rows = tuple(_row(line, answers.get(key), zone) for key, line in order)
     empty = "No schedule: it runs only when a person says so (tandem run)."
-    table = Table(key="lines", columns=_NOW, rows=tuple(rows), empty=empty)
-    return Section(key=f"policy-{policy.name}", title=policy.name, tables=(table,))
+    table = Table(key="lines", columns=_NOW, rows=rows, empty=empty)
+    return Section(key=f"policy-{policy}", title=policy, tables=(table,))
+
+
+def _row(line: Line | Slot, answered: tuple[Slot, _Answer] | None, zone: tzinfo) -> tuple[Cell, ...]:
+    schedule = f"schedule: {line.schedule.text}" if isinstance(line, Line) else "no longer scheduled"
+    slot, (what, why, severity) = answered or (None, (ABSENT, schedule, Severity.NEUTRAL))
+    coming = next_due(line) if isinstance(line, Line) else None
+    return (
+        Cell(text=JOBS[line.job], value=_named(line), details=(f"at {line.site}",)),
+        Cell(text=why, value=None if slot is None else slot.id),
+        instant(coming, zone),
+        Cell(text=what, value=None if slot is None else what, severity=severity, badge=slot is not None),
+    )
 
 
 def _named(line: Line | Slot) -> Mapping[str, Scalar]:
@@ -117,7 +128,8 @@ def _named(line: Line | Slot) -> Mapping[str, Scalar]:
 
 def coming(planned: Sequence[Planned], *, at: datetime, until: datetime, zone: tzinfo) -> Document:
     """What becomes of every slot until then, if every run goes well and takes as long as the last good one."""
-    rows = tuple(_coming_row(each, zone) for each in sorted(planned, key=_order))
+    alike = groupby(sorted(planned, key=_order), key=_alike)
+    rows = tuple(_coming_row(tuple(group), zone) for _, group in alike)
     return Document(
         kind="forecast",
         title="Plan",
@@ -139,20 +151,36 @@ def coming(planned: Sequence[Planned], *, at: datetime, until: datetime, zone: t
     )
 
 
-def _order(each: Planned) -> tuple[datetime, str]:
-    return (each.starts_at or each.ends_at or each.slot.due, each.slot.id)
+def _moment(each: Planned) -> datetime:
+    return each.starts_at or each.ends_at or each.slot.due
 
 
-def _coming_row(each: Planned, zone: tzinfo) -> tuple[Cell, ...]:
-    moment = each.starts_at or each.ends_at or each.slot.due
-    due = () if each.slot.due == moment else (f"due {clock(each.slot.due, zone)}",)
+def _order(each: Planned) -> tuple[datetime, LineKey, datetime, str]:
+    return (_moment(each), each.slot.line_key, each.slot.due, each.slot.id)
+
+
+def _alike(each: Planned) -> tuple[object, ...]:
+    """What ends in one moment without a run, for the same reason: the moments of one outage, say."""
+    own = each.slot.id if each.why is None or each.ends_at is None else each.why
+    return (_moment(each), each.slot.line_key, each.state, own)
+
+
+def _coming_row(alike: Sequence[Planned], zone: tzinfo) -> tuple[Cell, ...]:
+    first, last = alike[0], alike[-1]
+    moment, slot = _moment(first), first.slot
+    due = () if slot.due == moment else (f"due {clock(slot.due, zone)}",)
+    several = () if first is last else (f"to {clock(last.slot.due, zone)}: {counted(len(alike), 'slot')}",)
     return (
-        Cell(text=clock(moment, zone), value={"at": iso(moment), "due": iso(each.slot.due)}, details=due),
         Cell(
-            text=f"{JOBS[each.slot.job]} {each.slot.policy}",
-            value={**_named(each.slot), "slot": each.slot.id},
-            details=(f"at {each.slot.site}",),
+            text=clock(moment, zone),
+            value={"at": iso(moment), "due": iso(slot.due), "last_due": iso(last.slot.due), "slots": len(alike)},
+            details=(*due, *several),
         ),
-        Cell(text=ABSENT) if each.why is None else Cell(text=each.why.text, value=each.why.kind.value),
-        slot_state(each.state),
+        Cell(
+            text=f"{JOBS[slot.job]} {slot.policy}",
+            value={**_named(slot), "slot": slot.id},
+            details=(f"at {slot.site}",),
+        ),
+        Cell(text=ABSENT) if first.why is None else Cell(text=first.why.text, value=first.why.kind.value),
+        slot_state(first.state),
     )

@@ -28,6 +28,7 @@ _STYLES: Final = {
 _PLAIN_SYMBOLS: Final = {Severity.GOOD: "ok", Severity.BAD: "X", Severity.WARNING: "!", Severity.NEUTRAL: "-"}
 _WRAPS_AT: Final = 30  # a column whose lines are longer may fold; below this it may not
 _GUTTER: Final = 2
+_BETWEEN: Final = _GUTTER + 1  # two columns of a grid: rich draws a line there, here of spaces
 _WIDE: Final = 130  # from here a step's name, bar and all figures stand in one line
 
 
@@ -117,8 +118,8 @@ class _Page:
         for place, column in enumerate(table.columns):
             lines = [line for row in table.rows for line in self._lines(row[place])]
             longest = max(len(line) for line in lines)
-            needed += max(min(longest, _WRAPS_AT), len(column.title)) + _GUTTER
-        return needed - _GUTTER <= self._width
+            needed += max(min(longest, _WRAPS_AT), len(column.title)) + _BETWEEN
+        return needed - _BETWEEN <= self._width
 
     def _lines(self, cell: Cell) -> tuple[str, ...]:
         mark = f"{self._symbols[cell.severity]} " if cell.marked else ""

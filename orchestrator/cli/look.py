@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
 from jobs import period
 from jobs.failure import DONE, OBJECTIVE_MISSED, Failure, FailureKind
-from jobs.history import Job, RunRecord
-from jobs.integrity import assess
+from jobs.history import Job, RunRecord, RunState
+from jobs.integrity import Assessment, assess
 from jobs.period import Period
 from jobs.policy import Policy, TenantName, Timetable
 from orchestrator import wiring
@@ -21,8 +21,8 @@ from orchestrator.cli import asked, due, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
-from orchestrator.ledger.ledger import Ledger, LedgerError
-from orchestrator.settings import Settings, policy_told
+from orchestrator.ledger.ledger import Busy, Ledger, LedgerError
+from orchestrator.settings import Settings, SettingsError, policy_told
 from reports import checks, listing
 from targets.host import is_alive
 
@@ -39,20 +39,41 @@ def _opened(settings: Settings) -> Iterator[Ledger]:
 
 def status(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     """Every policy at every site in one line each; 5 when one of them is not as promised."""
+    if arguments.nagios:
+        return _nagios(arguments)
     settings = asked.load(arguments)
     now = Clock().now()
+    runs, judged, service = _seen(settings, now)
+    said = checks.of_service(service, now)
+    zone, operator = settings.service.zone, settings.service.name
+    printing.show(arguments, listing.status(judged, runs, said, now=now, zone=zone, operator=operator))
+    return OBJECTIVE_MISSED if any(each.verdict.fails for each in judged) else DONE
+
+
+def _nagios(arguments: argparse.Namespace) -> int:
+    """The same as a plugin of Nagios's tells it, with such a plugin's exit code: 3 also where nothing can be seen."""
+    now = Clock().now()
+    try:
+        _, judged, service = _seen(asked.load(arguments), now)
+    except SettingsError as error:
+        text, level = checks.unknown(f"the settings are not valid: {error}", "tandem config validate")
+    except LedgerError as error:
+        text, level = checks.unknown(error.failure.message, error.failure.advice)
+    else:
+        found = checks.checks(judged, service, now)
+        text, level = checks.nagios(found)
+        if arguments.json:
+            printing.show(arguments, checks.document(found))
+            return int(level)
+    printing.say(text)
+    return int(level)
+
+
+def _seen(settings: Settings, now: datetime) -> tuple[Sequence[RunRecord], Sequence[Assessment], checks.Service]:
     with _opened(settings) as ledger:
         seen = ledger.glance(now)
         service = _service(ledger, settings, now)
-    judged = assess(settings.policies, seen.runs, seen.points, now)
-    if arguments.nagios:
-        text, level = checks.nagios(checks.checks(judged, service, now))
-        printing.say(text)
-        return int(level)
-    said = checks.of_service(service, now)
-    zone, operator = settings.service.zone, settings.service.name
-    printing.show(arguments, listing.status(judged, seen.runs, said, now=now, zone=zone, operator=operator))
-    return OBJECTIVE_MISSED if any(each.verdict.fails for each in judged) else DONE
+    return seen.runs, assess(settings.policies, seen.runs, seen.points, now), service
 
 
 def _service(ledger: Ledger, settings: Settings, now: datetime) -> checks.Service:
@@ -63,6 +84,7 @@ def _service(ledger: Ledger, settings: Settings, now: datetime) -> checks.Servic
         alive=None if lease is None else is_alive(lease.owner),
         day=ledger.slot_counts(since=now - _DAY, until=now),
         alarms=ledger.alarms(),
+        channels=[channel.name for channel in settings.notify],
         notices=ledger.notices(since=now - _NOTICES),
     )
 
@@ -72,7 +94,9 @@ def runs(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     settings = asked.load(arguments)
     policies = asked.chosen(settings, arguments.policies)
     with _opened(settings) as ledger:
-        if arguments.run:
+        if arguments.give_up is not None:
+            found = _given_up(ledger, arguments)
+        elif arguments.run:
             found = _one(ledger, arguments.run)
         else:
             found = ledger.runs(limit=arguments.limit)
@@ -82,6 +106,20 @@ def runs(arguments: argparse.Namespace, _stop: threading.Event) -> int:
                 found = tuple(newest[: arguments.limit])
     printing.show(arguments, listing.runs(found, now=Clock().now(), zone=settings.service.zone))
     return DONE
+
+
+def _given_up(ledger: Ledger, arguments: argparse.Namespace) -> tuple[RunRecord, ...]:
+    """A person's word that nothing of a run is at work any more. Raises Busy where its process is seen to live."""
+    if not arguments.run:
+        raise UsageError("--give-up needs --run ID: which run nobody works on any more")
+    (record,) = _one(ledger, arguments.run)
+    if record.state is not RunState.RUNNING:
+        raise UsageError(f"run {record.id} is {record.state}: there is nothing to give up")
+    if is_alive(record.owner):
+        message = f"run {record.id} is being worked on by process {record.owner.pid} of this host: end that first"
+        raise Busy(Failure(kind=FailureKind.BUSY, message=message), record)
+    ledger.give_up(record.id, Clock().now(), arguments.give_up)
+    return _one(ledger, arguments.run)
 
 
 def _one(ledger: Ledger, run: str) -> tuple[RunRecord, ...]:

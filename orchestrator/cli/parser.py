@@ -158,6 +158,7 @@ def _look_verbs(verbs: _Verbs) -> None:
     runs.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
     runs.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
     runs.add_argument("--run", metavar="ID", help="one run, with all that is known of it")
+    runs.add_argument("--give-up", metavar="WHY", help="with --run: nobody works on it any more (its host is gone)")
     slots = _verb(verbs, "slots", "slots:slots", "list what was due and what became of it, and prove that it adds up")
     slots.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
     slots.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,10 +21,18 @@ from orchestrator.cli import asked, printing
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.settings import Settings
-from reports.document import Document
+from reports.document import Document, Section
 
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _FINISHED: Final = (*_GOOD, RunState.FAILED, RunState.INTERRUPTED)
+_A_WHILE: Final = timedelta(minutes=1)
+_HINDSIGHT: Final = (
+    Section(
+        key="hindsight",
+        title="",
+        paragraphs=("That time is past: the ledger is as it is now, and what was due until now has slots already.",),
+    ),
+)
 _Place = tuple[PolicyName, Job, VaultName]
 
 
@@ -32,6 +40,7 @@ _Place = tuple[PolicyName, Job, VaultName]
 class _Known:
     """What the ledger holds; of one that is not there, nothing."""
 
+    is_there: bool
     lines: Sequence[Line] = ()
     slots: Sequence[Slot] = ()
     under_way: Sequence[RunRecord] = ()
@@ -40,21 +49,35 @@ class _Known:
     closed: Mapping[str, Slot]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wanted:
+    """What is to be planned: some policies or all, and those that are gone; at a time, and for how long after it."""
+
+    policies: Sequence[Policy]
+    all: bool
+    at: datetime
+    horizon: timedelta | None
+
+
 def plan(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     """Print it; nothing is done and nothing written."""
     settings = asked.load(arguments)
     policies = asked.chosen(settings, arguments.policies)
-    now = asked.moment("--at", arguments.at, settings.service.zone) or Clock().now()
+    today = Clock().now()
+    now = asked.moment("--at", arguments.at, settings.service.zone, begin=True) or today
     horizon = None if arguments.horizon is None else asked.duration("--for", arguments.horizon)
-    printing.show(arguments, _told(settings, {policy.name for policy in policies}, now, horizon))
+    known = _known(settings)
+    late = known.is_there and now < today - _A_WHILE
+    told = _told(settings, known, _Wanted(policies=policies, all=not arguments.policies, at=now, horizon=horizon))
+    printing.show(arguments, replace(told, sections=(*_HINDSIGHT, *told.sections)) if late else told)
     return DONE
 
 
-def _told(settings: Settings, wanted: set[PolicyName], now: datetime, horizon: timedelta | None) -> Document:
+def _told(settings: Settings, known: _Known, wanted: _Wanted) -> Document:
     """All policies are planned, because they share repositories and limits; those that are wanted are shown."""
     from reports import schedule
 
-    known = _known(settings)
+    now, zone = wanted.at, settings.service.zone
     by_name = {policy.name: policy for policy in settings.policies}
     lines, slots = _as_of(known, settings.policies, now)
     situation = Situation(
@@ -65,39 +88,36 @@ def _told(settings: Settings, wanted: set[PolicyName], now: datetime, horizon: t
         last_backups={run.policy: run for run in sorted(known.backups, key=lambda run: run.started_at)},
         limits=settings.limits.concurrency,
     )
-    zone = settings.service.zone
-    shown = [policy for policy in settings.policies if policy.name in wanted]
-    if horizon is None:
-        moves = dispatch(slots, situation, now)
-        return schedule.now(shown, lines, slots, moves, at=now, zone=zone)
+    if wanted.horizon is None:
+        shown = [policy.name for policy in wanted.policies]
+        gone = sorted({slot.policy for slot in slots} - by_name.keys()) if wanted.all else []
+        return schedule.now([*shown, *gone], lines, slots, dispatch(slots, situation, now), at=now, zone=zone)
+    until = now + wanted.horizon
     durations = {place: (run.finished_at or run.started_at) - run.started_at for place, run in known.good.items()}
-    planned = forecast(lines, slots, situation, durations, now, now + horizon)
-    coming = tuple(each for each in planned if each.slot.policy in wanted)
-    return schedule.coming(coming, at=now, until=now + horizon, zone=zone)
+    planned = forecast(lines, slots, situation, durations, now, until)
+    names = {policy.name for policy in wanted.policies}
+    coming = tuple(each for each in planned if wanted.all or each.slot.policy in names)
+    return schedule.coming(coming, at=now, until=until, zone=zone)
 
 
 def _as_of(known: _Known, policies: Sequence[Policy], now: datetime) -> tuple[tuple[Line, ...], tuple[Slot, ...]]:
     """The lines that are in force then, and the slots that are open then, as `serve` would have made them."""
-    changed = changes(known.lines, policies, now)
-    ended = {number for number, _ in changed.ended}
-    begun = [replace(line, id=-number) for number, line in enumerate(changed.begun, start=1)]
-    slots = {slot.id: slot for slot in (*known.slots, *changed.slots)}
+    slots = {slot.id: slot for slot in known.slots}
     lines = []
     for line in known.lines:
-        for slot in _born(line, now):
-            slots.setdefault(slot.id, slot)
-    for line in (*(line for line in known.lines if line.id not in ended), *begun):
-        cursor = max([line.cursor, *(slot.nominal for slot in slots.values() if slot.line == line.id)])
-        lines.append(replace(line, cursor=cursor))
-    return tuple(lines), tuple(slots.values())
-
-
-def _born(line: Line, now: datetime) -> Iterator[Slot]:
-    more = True
-    while more:
-        born = births(line, now)
-        yield from born.slots
-        line, more = replace(line, cursor=born.cursor), born.more
+        more = True
+        while more:
+            born = births(line, now)
+            for slot in born.slots:
+                slots.setdefault(slot.id, slot)
+            line, more = replace(line, cursor=born.cursor), born.more
+        lines.append(line)
+    changed = changes(lines, policies, now)
+    for slot in changed.slots:
+        slots.setdefault(slot.id, slot)
+    ended = {number for number, _ in changed.ended}
+    begun = (replace(line, id=-number) for number, line in enumerate(changed.begun, start=1))
+    return (*(line for line in lines if line.id not in ended), *begun), tuple(slots.values())
 
 
 def _known(settings: Settings) -> _Known:
@@ -107,13 +127,14 @@ def _known(settings: Settings) -> _Known:
     except LedgerError as error:
         if error.kind is not FailureKind.LEDGER_MISSING:
             raise
-        return _Known(good={}, closed={})
+        return _Known(is_there=False, good={}, closed={})
 
 
 def _asked(ledger: Ledger, policies: Mapping[PolicyName, Policy]) -> _Known:
     slots = ledger.open_slots()
     wanted = {each for slot in slots for each in related_ids(slot, policies)} - {slot.id for slot in slots}
     return _Known(
+        is_there=True,
         lines=ledger.lines_in_force(),
         slots=slots,
         under_way=ledger.open_runs(),

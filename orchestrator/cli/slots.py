@@ -51,7 +51,7 @@ def _policies(settings: Settings, ledger: Ledger, names: Sequence[str]) -> Seque
 def _listed(ledger: Ledger, policies: Sequence[str], wanted: Asked, limit: int) -> list[Slot]:
     parts = [
         ledger.slots(policy=policy, states=wanted.states or None, since=wanted.since, until=wanted.until, limit=limit)
-        for policy in dict.fromkeys(policies or [None])
+        for policy in dict.fromkeys(policies or (None,))
     ]
     newest = sorted(chain.from_iterable(parts), key=lambda slot: (slot.due, slot.id), reverse=True)
     return newest[:limit]

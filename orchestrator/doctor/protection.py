@@ -25,29 +25,21 @@ _Problem = tuple[Grade, str, str]  # grade, text, advice
 
 
 def policies(case: Case) -> Iterator[Finding]:
-    """One line for each way in which a policy protects nothing, or less than people think."""
+    """One line for each way in which a policy protects nothing, or less than people think; one for all the others."""
     good = case.ledger.last_runs(_GOOD) if case.ledger is not None else {}
+    well = 0
     for policy in case.settings.policies:
         ran = good.get((policy.name, Job.BACKUP, policy.vault))
         problems = [*_source_problems(policy), *_promise_problems(policy, ran)]
         for grade, text, advice in problems:
             yield Finding(check="policy", subject=policy.name, grade=grade, text=text, advice=advice)
-        if not problems:
-            yield Finding(
-                check="policy",
-                subject=policy.name,
-                grade=Grade.OK,
-                text="has a source, a schedule, a copy and a promise",
-            )
+        well += not problems
+    if well:
+        text = f"{counted(well, 'policy', 'policies')} with a source, a schedule, a promise, a copy and a backup"
+        yield Finding(check="policy", subject="", grade=Grade.OK, text=text)
     if not case.settings.policies:
         text = "the settings name no policy: nothing is backed up"
-        yield Finding(
-            check="policy",
-            subject="",
-            grade=Grade.WARN,
-            text=text,
-            advice="Write one; to begin with: tandem config generate",
-        )
+        yield Finding(check="policy", subject="", grade=Grade.WARN, text=text, advice=_BEGIN)
 
 
 def _source_problems(policy: Policy) -> Iterator[_Problem]:

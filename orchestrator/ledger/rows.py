@@ -5,6 +5,7 @@ What an alarm is brings half of jobs/ along, and most commands never see one: it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def line_row(line: Line) -> dict[str, Any]:
 
 # A large operator has ten thousands of lines, all made of the same few names, schedules and moments.
 _schedule = lru_cache(maxsize=4096)(Schedule)
+_name: Final[Callable[[str], Any]] = intern
 _shared = lru_cache(maxsize=4096)(moment)
 _span = lru_cache(maxsize=256)(span)
 
@@ -64,18 +66,18 @@ def line_of(row: Row) -> Line:
     with reading(f"line {row['id']}"):
         return Line(
             id=row["id"],
-            policy=intern(row["policy"]),
-            tenant=intern(row["tenant"]),
+            policy=_name(row["policy"]),
+            tenant=_name(row["tenant"]),
             job=Job(row["job"]),
-            site=intern(row["site"]),
-            vault=intern(row["vault"]),
-            source_vault=None if row["source_vault"] is None else intern(row["source_vault"]),
+            site=_name(row["site"]),
+            vault=_name(row["vault"]),
+            source_vault=None if row["source_vault"] is None else _name(row["source_vault"]),
             schedule=_schedule(row["schedule"]),
             after=None if row["after_job"] is None else Job(row["after_job"]),
-            zone=intern(row["zone"]),
+            zone=_name(row["zone"]),
             splay=_span(row["splay"]),
             catch_up=None if row["catch_up"] is None else span(row["catch_up"]),
-            settings_hash=intern(row["settings_hash"]),
+            settings_hash=_name(row["settings_hash"]),
             since=_shared(row["since"]),
             cursor=_shared(row["cursor"]),
             until=moment_or_none(row["until"]),

@@ -41,6 +41,7 @@ _BEHIND: Final = timedelta(hours=1)
 _LEDGER: Final = "ledger"
 _CLOCK: Final = "clock"
 _LEASE: Final = "lease"
+_FAULT: Final = "tandem"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +107,7 @@ class Daemon:
         try:
             while not self._means.stop.is_set():
                 self._means.metronome.wait()
-                self._tick()
+                self._beat()
         except Superseded as lost:
             return self._fenced(lost)
         self._end()
@@ -114,11 +115,25 @@ class Daemon:
 
     # --- one beat ---------------------------------------------------------------------------------------------------
 
+    def _beat(self) -> None:
+        """Go once around. Raises Superseded when the lease is lost.
+
+        What is our own fault is told once, and tried again: health is red, and the watchdog hears nothing, meanwhile.
+        """
+        self._keep_the_lease()
+        try:
+            self._tick()
+        except Exception as error:  # noqa: BLE001 (nobody is there to start us again, and most of it may go on)
+            if self._means.health.trouble(_FAULT, f"{type(error).__name__}: {error}"):
+                self._crashed(error)
+            self._board.is_stale()
+        else:
+            self._trouble(_FAULT, None)
+
     def _tick(self) -> None:
-        """Everything that a beat brings. Raises Superseded when the lease is lost."""
+        """Everything that a beat brings."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         self._look_at_the_clocks(now, monotonic)
-        self._keep_the_lease()
         try:
             self._take_in(self._workers.ended())
             if self._watch.believed:
@@ -259,7 +274,8 @@ class Daemon:
             self._take_in(self._workers.ended())
             left = "" if clean else f"; {len(self._workers)} runs did not end in {grace:.0f} s"
             self._event(Topic.SERVE_STOPPED, "serve", f"asked to stop{left}")
-            self._keeper.drop()
+            if clean:  # else the next one finds that we are dead, and asks the repositories
+                self._keeper.drop()
         except LedgerError as error:
             self._voice.say(Level.ERROR, _LEDGER, f"the end could not be put on record: {error}")
 

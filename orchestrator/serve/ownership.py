@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from jobs.failure import Failure, FailureKind
@@ -31,13 +32,19 @@ class LeaseHeldError(Exception):
 
 
 def acquire(
-    ledger: Ledger, owner: Owner, clock: Clock, stop: Stop, *, standby: bool
+    ledger: Ledger,
+    owner: Owner,
+    clock: Clock,
+    stop: Stop,
+    *,
+    standby: bool,
+    waiting: Callable[[str], None] = lambda _status: None,
 ) -> tuple[Lease, Lease | None] | None:
     """The lease, and whose it was where he died with it; None when `stop` came first.
 
     A holder of this host is dead when his process is. Of one elsewhere only his beats are seen: he is waited for, by
     our own monotonic clock, so that no clock that was set makes him look dead. Raises LeaseHeldError where the
-    holder lives, unless `standby` waits for his end.
+    holder lives, unless `standby` waits for his end; `waiting` is told so at every look.
     """
     seen, since = ledger.lease(), clock.monotonic()
     while not stop.is_set():
@@ -54,6 +61,7 @@ def acquire(
                 continue
         if not standby and is_alive(lease.owner):
             raise LeaseHeldError(lease)
+        waiting(f"standing by: process {lease.owner.pid} on {lease.owner.host} serves")
         clock.sleep(_LOOK_SECONDS, stop)
     return None
 

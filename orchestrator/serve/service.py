@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from jobs.event import Topic, of_service
@@ -22,6 +23,7 @@ from orchestrator.serve.voice import Voice
 from orchestrator.settings import Settings, SettingsError
 from orchestrator.work.tools import Tools
 from reports.log import Level, LogRecord
+from targets.errors import TargetError
 from targets.host import this_process
 from targets.ports import unwatched
 from targets.systemd import Systemd
@@ -53,7 +55,8 @@ def serve(settings: Settings, terms: Terms) -> int:
         Ledger.open(wiring.ledger_url(settings), create=True, now=clock.now()) as ledger,
         Metronome(terms.beat_seconds) as metronome,
     ):
-        taken = acquire(ledger, owner, clock, terms.stop, standby=terms.standby)
+        waiting = _waiting(terms.systemd)
+        taken = acquire(ledger, owner, clock, terms.stop, standby=terms.standby, waiting=waiting)
         if taken is None:
             return DONE
         lease, former = taken
@@ -85,6 +88,17 @@ def serve(settings: Settings, terms: Terms) -> int:
                 reload=terms.reload,
             )
             return Daemon(settings, means, lease).run(trust_clock=terms.trust_clock)
+
+
+def _waiting(systemd: Systemd) -> Callable[[str], None]:
+    """Who stands by is as ready as it can be, and alive: else the service manager would end it."""
+
+    def tell(status: str) -> None:
+        with suppress(TargetError):  # whoever cannot be told anything ends us if it must; the wait goes on
+            systemd.ready(status)
+            systemd.alive()
+
+    return tell
 
 
 def _as_they_are_by_now(settings: Settings, voice: Voice) -> Settings:

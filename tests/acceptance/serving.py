@@ -9,15 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import mmap
 import os
 import signal
+import struct
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -90,36 +92,62 @@ def _sealed(key: bytes, plain: bytes) -> bytes:
 # --- clocks ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FastClock(Clock):
-    """Runs `rate` times as fast as the machine's until it shows `slow_from`, and `slow_rate` times from there on.
+_STATE: Final = struct.Struct("dddd")  # the machine's clock then, ours then, our rate, what the wall clock is off by
 
-    It is the same in every process of this machine that is given it. `step` is what it is set forward by.
+
+class SteeredClock(Clock):
+    """Runs at a rate that a test sets, and is set forward and back by it. Every process that is given it sees the same.
+
+    It lives in a small file: two states and which of them holds, so that nobody reads half of one.
     """
 
-    start: datetime
-    began: float
-    rate: float
-    slow_from: datetime
-    slow_rate: float
-    step: timedelta = timedelta(0)
+    def __init__(self, file: Path, start: datetime) -> None:
+        self._file, self._start = file, start
+        self._shared: mmap.mmap | None = None
 
     @classmethod
-    def at(cls, start: datetime, rate: float, *, slow_from: datetime | None = None, slow_rate: float = 1.0) -> FastClock:
-        """One that shows `start` now."""
-        never = datetime(9999, 1, 1, tzinfo=UTC)
-        return cls(start, time.monotonic(), rate, slow_from or never, slow_rate)
+    def made(cls, file: Path, start: datetime, rate: float) -> SteeredClock:
+        """A new one that shows `start` now."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(1) + 2 * _STATE.pack(time.monotonic(), 0.0, rate, 0.0))
+        return cls(file, start)
 
-    def _passed(self) -> float:
-        real = time.monotonic() - self.began
-        fast = (self.slow_from - self.start).total_seconds()
-        return min(real * self.rate, fast) + max(0.0, real - fast / self.rate) * self.slow_rate
+    def __getstate__(self) -> tuple[Path, datetime]:
+        return self._file, self._start
+
+    def __setstate__(self, state: tuple[Path, datetime]) -> None:
+        self.__init__(*state)  # type: ignore[misc]  # (pickled without what it holds open)
+
+    def _memory(self) -> mmap.mmap:
+        if self._shared is None:
+            with self._file.open("r+b") as file:
+                self._shared = mmap.mmap(file.fileno(), 0)
+        return self._shared
+
+    def _state(self) -> tuple[float, float, float, float]:
+        memory = self._memory()
+        found: tuple[float, float, float, float] = _STATE.unpack_from(memory, 1 + memory[0] * _STATE.size)
+        return found
+
+    def go(self, rate: float, *, step: timedelta = timedelta(0)) -> None:
+        """Run so many times as fast as the machine's clock from now on; `step` is what the wall clock is set by."""
+        now, memory = time.monotonic(), self._memory()
+        began, shown, before, off = self._state()
+        other = 1 - memory[0]
+        state = (now, shown + (now - began) * before, rate, off + step.total_seconds())
+        _STATE.pack_into(memory, 1 + other * _STATE.size, *state)
+        memory[0] = other
+
+    def step(self, by: timedelta) -> None:
+        """Set the wall clock forward, or back."""
+        self.go(self._state()[2], step=by)
 
     def now(self) -> datetime:
-        return self.start + timedelta(seconds=self._passed()) + self.step
+        return self._start + timedelta(seconds=self.monotonic() + self._state()[3])
 
     def monotonic(self) -> float:
-        return self._passed()
+        began, shown, rate, _ = self._state()
+        return shown + (time.monotonic() - began) * rate
 
     def sleep(self, seconds: float, stop: Stop) -> bool:
         end = self.monotonic() + seconds

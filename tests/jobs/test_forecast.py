@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from jobs.agenda import births, lines_of, next_due
@@ -14,9 +14,9 @@ from jobs.dispatch import Concurrency, Situation, dispatch, related_ids
 from jobs.forecast import USUAL, Durations, Planned, forecast
 from jobs.history import CheckResult, Job, RunRecord, RunState
 from jobs.policy import Objectives, Policy
-from jobs.slot import OPEN, Line, Slot, SlotState
+from jobs.slot import OPEN, Line, Slot, SlotState, WhyKind
 from jobs.window import Window
-from tests.jobs.making import DAY, HOUR, MINUTE, NIGHTLY, NOW, OWNER, policy, situation, timetable
+from tests.jobs.making import DAY, HOUR, MINUTE, NIGHTLY, NOW, OWNER, policy, run, situation, slot, timetable
 
 Fate = tuple[str, str, datetime | None, datetime | None]
 
@@ -101,21 +101,21 @@ class Naive:
         )
 
 
-def record(slot: Slot, now: datetime, read_data: str) -> RunRecord:
+def record(of: Slot, now: datetime, read_data: str) -> RunRecord:
     return RunRecord(
-        id=slot.id,
-        job=slot.job,
-        tenant=slot.tenant,
-        policy=slot.policy,
-        site=slot.site,
-        vault=slot.vault,
-        source_vault=slot.source_vault,
-        settings_hash=slot.settings_hash,
+        id=of.id,
+        job=of.job,
+        tenant=of.tenant,
+        policy=of.policy,
+        site=of.site,
+        vault=of.vault,
+        source_vault=of.source_vault,
+        settings_hash=of.settings_hash,
         state=RunState.RUNNING,
         owner=OWNER,
         started_at=now,
-        result=CheckResult(read_data=read_data) if slot.job is Job.CHECK else None,
-        slot=slot.id,
+        result=CheckResult(read_data=read_data) if of.job is Job.CHECK else None,
+        slot=of.id,
     )
 
 
@@ -164,15 +164,68 @@ def known_of(policies: Sequence[Policy], limits: Concurrency) -> Situation:
     return situation(*policies, limits=limits)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120, phases=[Phase.generate])  # shrinking takes minutes and finds little
 @given(worlds())
 def test_it_is_what_dispatch_at_every_event_would_come_to(
     world: tuple[tuple[Policy, ...], Concurrency, Durations],
 ) -> None:
     policies, limits, durations = world
     lines = [line for each in policies for line in lines_of(each, NOW)]
-    known = known_of(policies, limits)
-    until = NOW + 10 * HOUR
+    known = situation(*policies, limits=limits)
+    until = NOW + 6 * HOUR
     made = [told(each) for each in forecast(lines, (), known, durations, NOW, until)]
-    asked = list(Naive(lines, known, durations).events(until))
-    assert sorted(made) == sorted(asked)
+    assert sorted(made) == sorted(Naive(lines, known, durations).events(until))
+
+
+def test_the_same_is_foreseen_to_the_byte_each_time() -> None:
+    policies = [policy(f"p{number}", tenant=f"t{number % 3}", splay=20 * MINUTE) for number in range(12)]
+    lines = [line for each in policies for line in lines_of(each, NOW)]
+    limits = Concurrency(runs=2)
+    once, again = (
+        repr([*forecast(lines, (), situation(*each, limits=limits), {}, NOW, NOW + 3 * DAY)])
+        for each in (policies, policies[::-1])
+    )
+    assert once == again
+    assert once.count("Planned(") == 12 * 4 * 3
+
+
+def test_a_chain_is_foreseen_in_its_order_with_the_time_each_takes() -> None:
+    each = policy()
+    takes = {line.key: 20 * MINUTE for line in lines_of(each, NOW) if line.job is Job.BACKUP}
+    made = [*forecast(lines_of(each, NOW), (), situation(each), takes, NOW, NOW + DAY)]
+    due = datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
+    assert [(of.slot.job, of.starts_at) for of in made] == [
+        (Job.BACKUP, due),
+        (Job.REPLICATE, due + 20 * MINUTE),
+        (Job.RETENTION, due + 21 * MINUTE),
+        (Job.RETENTION, due + 22 * MINUTE),
+    ]
+    assert all(of.state is SlotState.SUCCEEDED for of in made)
+
+
+def test_what_is_under_way_is_foreseen_to_end_and_what_is_open_to_start_after_it() -> None:
+    begun = slot(due=NOW - 2 * HOUR, state=SlotState.RUNNING, key="before")
+    waits = slot(due=NOW)
+    under_way = run(slot=begun.id, started_at=NOW - HOUR)
+    known = situation(policy(), under_way=[under_way])
+    takes = {begun.line_key: 90 * MINUTE}
+    first, second = forecast((), (begun, waits), known, takes, NOW, NOW + DAY)
+    assert (first.slot.id, first.ends_at) == (begun.id, NOW + 30 * MINUTE)
+    assert (second.slot.id, second.starts_at) == (waits.id, NOW + 30 * MINUTE)
+
+
+def test_what_still_waits_at_the_horizon_says_for_what() -> None:
+    closed = policy(window=Window("20:00-06:00"))
+    (waits,) = forecast((), (slot(due=NOW + 4 * HOUR),), situation(closed), {}, NOW, NOW + 5 * HOUR)
+    assert (waits.state, waits.starts_at) == (SlotState.DUE, None)
+    assert waits.why is not None
+    assert waits.why.kind is WhyKind.WINDOW
+
+
+def test_what_cannot_start_in_time_is_foreseen_to_be_missed_or_blocked() -> None:
+    closed = policy(window=Window("20:00-21:00"), catch_up=HOUR, replica=None)
+    made = [*forecast(lines_of(closed, NOW), (), situation(closed), {}, NOW, NOW + DAY)]
+    assert [(of.slot.job, of.state) for of in made] == [
+        (Job.BACKUP, SlotState.MISSED),
+        (Job.RETENTION, SlotState.BLOCKED),
+    ]

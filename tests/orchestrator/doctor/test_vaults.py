@@ -12,10 +12,10 @@ from jobs.failure import FailureKind
 from orchestrator.clock import Clock
 from orchestrator.doctor.vaults import _probe, _skew
 from targets.errors import TargetError
-from targets.ports import FileKind
+from targets.ports import FileKind, FileRef
 from targets.secret import Secret
 from targets.vaults.local import LocalVault
-from targets.vaults.memory import MemoryVault
+from targets.vaults.memory import MemoryStore, MemoryVault
 from targets.vaults.rest import RestVault
 from tests.servers.rest import RestServer
 
@@ -59,3 +59,16 @@ def test_a_vault_whose_disk_is_not_there_is_refused_and_nothing_is_made(tmp_path
 def test_a_clock_is_off_by_what_its_whole_second_lies_outside_the_asking(told: float, skew: float) -> None:
     asked, answered = NOW, NOW + timedelta(seconds=2)
     assert _skew(NOW + timedelta(seconds=told), asked, answered) == timedelta(seconds=skew)
+
+
+class Stuck(MemoryStore):
+    """A store that can be written, and whose server fails when it is to remove something."""
+
+    def delete(self, ref: FileRef) -> None:
+        raise TargetError("delete", str(ref.name), FailureKind.VAULT_UNREACHABLE, "the line was cut")
+
+
+def test_a_server_that_fails_at_the_removal_is_not_taken_for_append_only() -> None:
+    with pytest.raises(TargetError) as caught:
+        _probe(Stuck("one", "north", {}), "north@one", Clock())
+    assert caught.value.kind is FailureKind.VAULT_UNREACHABLE

@@ -74,7 +74,8 @@ def both(url: str, one: Round, other: Round, rounds: int = ROUNDS) -> list[tuple
 def test_of_two_claims_at_the_same_instant_exactly_one_is_granted(
     url: str, ledger: Ledger, jobs: tuple[Job, Job]
 ) -> None:
-    slots = [slot(number) for number in range(ROUNDS)]
+    # A slot keeps the second out by itself: only of jobs that may run beside each other is it shown by slots.
+    slots = [slot(number) for number in range(ROUNDS)] if set(jobs) == {Job.RESTORE} else []
     ledger.born(slots, {})
     wanted = [
         [
@@ -84,7 +85,7 @@ def test_of_two_claims_at_the_same_instant_exactly_one_is_granted(
                 job=job,
                 policy=f"policy-{number}",
                 tenant=f"tenant-{number}",
-                slot=slots[number].id,
+                slot=slots[number].id if slots else None,
             )
             for number in range(ROUNDS)
         ]
@@ -96,7 +97,9 @@ def test_of_two_claims_at_the_same_instant_exactly_one_is_granted(
     assert [sum(pair) for pair in granted] == [1] * ROUNDS
     winners = {wanted[side][number] for number, pair in enumerate(granted) for side in (0, 1) if pair[side]}
     assert set(ledger.open_runs()) == winners
-    assert {(one.id, one.run) for one in ledger.open_slots()} == {(record.slot, record.id) for record in winners}
+    assert {(one.id, one.run) for one in ledger.open_slots()} == {
+        (record.slot, record.id) for record in winners if record.slot
+    }
 
 
 def test_of_two_that_take_over_at_the_same_instant_exactly_one_has_the_lease(url: str, ledger: Ledger) -> None:

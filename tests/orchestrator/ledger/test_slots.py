@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -271,6 +274,18 @@ def test_why_a_slot_waits_is_noted_while_it_is_due(ledger: Ledger) -> None:
     ledger.wait_slots({})
 
 
+def test_where_no_reason_is_new_nobody_waits_for_a_turn_to_write(tmp_path: Path) -> None:
+    with (
+        Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", create=True, now=NOW) as ledger,
+        closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as another,
+    ):
+        ledger.born([slot(1), slot(2)], {})
+        ledger.wait_slots({slot(1).id: HELD})
+        another.execute("BEGIN IMMEDIATE")
+        ledger.wait_slots({slot(1).id: HELD, "nowhere": HELD})  # it would give up after ten seconds
+        another.execute("COMMIT")
+
+
 # --- a slot and its runs ----------------------------------------------------------------------------------------------
 
 
@@ -384,14 +399,15 @@ def test_a_slot_whose_runs_were_cut_off_again_and_again_is_decided_with_all_of_t
     assert ledger.runs(slot="nowhere") == ()
 
 
-def test_a_stop_between_the_crashes_is_seen_by_who_decides(ledger: Ledger) -> None:
+def test_a_stop_among_the_crashes_is_seen_by_who_decides(ledger: Ledger) -> None:
     ledger.born([slot()], {})
-    stopped = Outcome(state=RunState.INTERRUPTED, failure=Failure(kind=FailureKind.CANCELLED, message="asked to stop"))
-    for number in range(1, CRASHES + 1):
+    asked = Failure(kind=FailureKind.CANCELLED, message="asked to stop")
+    stopped, crashed = Outcome(state=RunState.INTERRUPTED, failure=asked), Outcome(state=RunState.INTERRUPTED)
+    for number, outcome in enumerate([crashed, stopped, *[crashed] * CRASHES]):
+        assert [one.state for one in ledger.open_slots()] == [SlotState.DUE]
         ledger.claim(run(number, slot=slot().id))
-        outcome = stopped if number == CRASHES - 1 else Outcome(state=RunState.INTERRUPTED)
         ledger.finish(run(number).id, OWNER, outcome, slot().due)
-    assert [one.state for one in ledger.open_slots()] == [SlotState.DUE]
+    assert [(one.state, one.attempts) for one in ledger.slots()] == [(SlotState.INTERRUPTED, CRASHES + 2)]
 
 
 def test_a_run_that_a_person_gives_up_is_interrupted_and_told_with_its_slot(ledger: Ledger) -> None:
@@ -434,7 +450,7 @@ def test_the_newest_run_of_each_place_is_found_in_one_go(ledger: Ledger) -> None
             job=rng.choice(list(Job)),
             vault=VaultName(rng.choice(["one", "two"])),
             state=rng.choice([RunState.SUCCEEDED, RunState.PARTIAL, RunState.FAILED]),
-            started_at=NOW + timedelta(seconds=number // 2),
+            started_at=NOW + timedelta(seconds=number // 30),  # many of one instant, told apart by their ids
         )
         for number in range(90)
     ]
