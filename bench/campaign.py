@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance import oracle
-from tests.acceptance.serving import Daemon, SteeredClock, cheap_repository, processes, serving
+from tests.acceptance.serving import Daemon, SteeredClock, processes, serving
+from tests.repositories import prepare
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _START: Final = datetime(2026, 3, 10, 0, 7, tzinfo=UTC)
@@ -152,7 +153,7 @@ class Day:
             key.write_text(f"of {tenant}")
             key.chmod(0o600)
             for vault in _VAULTS:
-                cheap_repository(self.folder / vault / tenant, f"of {tenant}")
+                prepare(self.folder / vault / tenant, f"of {tenant}")
         for policy in POLICIES:
             for number in range(4):
                 self._write(policy.name, number)

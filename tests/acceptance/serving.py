@@ -1,4 +1,4 @@
-"""What the tests of `serve` share: repositories whose keys cost nothing, clocks that run fast, a daemon to be killed.
+"""What the tests of `serve` share: clocks that run fast and are set, and a daemon that may be killed.
 
 The daemons are forked from a server that has imported everything, so that a start takes milliseconds, and are composed
 by the very function that the command line calls; only their clock is another.
@@ -6,9 +6,6 @@ by the very function that the command line calls; only their clock is another.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import mmap
 import os
 import signal
@@ -25,9 +22,6 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.poly1305 import Poly1305
-
 import orchestrator.cli.serve
 import orchestrator.executor
 import targets.restic.engine
@@ -41,52 +35,6 @@ from targets.systemd import Systemd
 
 PATIENCE: Final = 60.0  # seconds
 BEAT: Final = 0.05  # seconds of the machine's clock
-_FOLDERS: Final = ("index", "keys", "locks", "snapshots", *(f"data/{number:02x}" for number in range(256)))
-
-
-# --- repositories ----------------------------------------------------------------------------------------------------
-# restic's own format (https://restic.readthedocs.io/en/stable/100_references.html): AES-256-CTR, then Poly1305-AES.
-
-
-def cheap_repository(place: Path, password: str) -> Path:
-    """An empty repository whose key is derived in no time: restic itself never makes one that takes less than 0.3 s."""
-    for name in _FOLDERS:
-        (place / name).mkdir(parents=True, exist_ok=True)
-    master, salt = os.urandom(64), os.urandom(64)
-    told = {
-        "mac": {"k": _text(master[32:48]), "r": _text(master[48:])},
-        "encrypt": _text(master[:32]),
-    }
-    derived = hashlib.scrypt(password.encode(), salt=salt, n=2, r=1, p=1, dklen=64)
-    key = {
-        "created": "2026-01-01T00:00:00Z",
-        "username": "test",
-        "hostname": "test",
-        "kdf": "scrypt",
-        "N": 2,
-        "r": 1,
-        "p": 1,
-        "salt": _text(salt),
-        "data": _text(_sealed(derived, json.dumps(told).encode())),
-    }
-    written = json.dumps(key).encode()
-    (place / "keys" / hashlib.sha256(written).hexdigest()).write_bytes(written)
-    config = {"version": 2, "id": os.urandom(32).hex(), "chunker_polynomial": "3da3358b4dc173"}
-    (place / "config").write_bytes(_sealed(master, json.dumps(config).encode()))
-    return place
-
-
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _sealed(key: bytes, plain: bytes) -> bytes:
-    nonce = os.urandom(16)
-    encryptor = Cipher(algorithms.AES(key[:32]), modes.CTR(nonce)).encryptor()
-    hidden = encryptor.update(plain) + encryptor.finalize()
-    block = Cipher(algorithms.AES(key[32:48]), modes.ECB()).encryptor()  # noqa: S305 (one block: Poly1305-AES is made so)
-    tag = Poly1305.generate_tag(key[48:64] + block.update(nonce) + block.finalize(), hidden)
-    return nonce + hidden + tag
 
 
 # --- clocks ----------------------------------------------------------------------------------------------------------

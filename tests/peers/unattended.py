@@ -38,7 +38,7 @@ ALONE: Final = HOURLY.replace('replicate = {{ to = "secondary" }}\n', "")
 class JumpingClock(Clock):
     """Begins at `start`, runs as fast as the machine's, and jumps when a test says so: both clocks by the same.
 
-    Whoever asks for the wall clock and then for the monotonic one is told what belongs together.
+    Whoever asks for the wall clock and at once for the monotonic one is told what belongs together.
     """
 
     def __init__(self, start: datetime = START) -> None:
@@ -46,13 +46,14 @@ class JumpingClock(Clock):
         self._pair = threading.local()
 
     def now(self) -> datetime:
-        self._pair.seconds = self._passed()
-        return self._start + timedelta(seconds=self._pair.seconds)
+        passed = self._passed()
+        self._pair.told, self._pair.until = passed, time.monotonic() + 0.05
+        return self._start + timedelta(seconds=passed)
 
     def monotonic(self) -> float:
-        told: float | None = getattr(self._pair, "seconds", None)
-        self._pair.seconds = None
-        return self._passed() if told is None else told
+        is_paired = time.monotonic() < getattr(self._pair, "until", 0.0)
+        self._pair.until = 0.0
+        return float(self._pair.told) if is_paired else self._passed()
 
     def sleep(self, seconds: float, stop: Stop) -> bool:
         end = self._passed() + seconds

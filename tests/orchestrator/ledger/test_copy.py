@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -79,19 +80,38 @@ def test_copies_of_a_ledger_at_work_are_each_of_one_instant(ledger_file: Path, t
     assert seen == 3
 
 
-def test_a_damaged_ledger_is_not_handed_out_as_a_sound_copy(ledger_file: Path, tmp_path: Path) -> None:
-    with opened(ledger_file) as ledger:
-        ledger.arrive(point(number) for number in range(200))
-    copy = tmp_path / "copy.db"
-    copy.write_bytes(b"yesterday's")
-    with closing(sqlite3.connect(ledger_file)) as connection:
+def rubbish(path: Path) -> None:
+    """A page of an index is overwritten."""
+    with closing(sqlite3.connect(path)) as connection:
         (page,) = connection.execute(
             "SELECT rootpage FROM sqlite_master WHERE name = 'ix_recovery_point_seen'"
         ).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
-    with ledger_file.open("r+b") as file:
+    with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
+
+
+def forgotten(path: Path) -> None:
+    """An index lacks the rows that are in its table: every page can be read, and answers are wrong."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'IS NULL', 'IS NOT NULL')"
+            " WHERE name = 'uq_recovery_point_there'"
+        )
+        connection.commit()
+
+
+@pytest.mark.parametrize("damage", [rubbish, forgotten])
+def test_a_damaged_ledger_is_not_handed_out_as_a_sound_copy(
+    ledger_file: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    with opened(ledger_file) as ledger:
+        ledger.arrive(point(number) for number in range(200))
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(b"yesterday's")
+    damage(ledger_file)
     with opened(ledger_file) as ledger, pytest.raises(LedgerError) as caught:
         ledger.copy_to(copy)
     assert caught.value.kind is FailureKind.LEDGER_DAMAGED
