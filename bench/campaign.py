@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance import oracle
-from tests.acceptance.serving import Daemon, SteeredClock, processes, serving
+from tests.acceptance.serving import Daemon, SteeredClock, serving
 from tests.repositories import prepare
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -175,13 +175,10 @@ class Day:
 
     def pass_by(self, kills: int) -> None:
         """Let the day pass, with so many kills spread over it, and let everything come to rest."""
-        warm = processes().Process(target=os.getpid)  # the server imports everything now, and not on the clock
-        warm.start()
-        warm.join()
         end = _quiet(_START + timedelta(hours=self.hours))
-        clock = SteeredClock.made(self.folder / "clock", _START, self.rate)
-        with serving(self.settings, clock) as daemon:
-            _until(lambda: "serve-started" in daemon.said, daemon)
+        clock = SteeredClock.made(self.folder / "clock", _START)
+        with serving(self.settings, clock, rate=self.rate):
+            pass  # its lines begin, and it is killed
         seconds = (end - clock.now()).total_seconds() / self.rate
         while self.kills < kills and clock.now() < end:
             self._one_life(clock, 2 * seconds / kills)

@@ -105,34 +105,44 @@ def assess(
 
 
 _Repository = tuple[TenantName, VaultName]
+_Place = tuple[TenantName, VaultName, PolicyName]  # where one policy's are, in a repository that it may share
+_OF_REPOSITORY: Final = Job.CHECK  # made for one policy, it speaks for all of the repository
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _History:
-    """What was known at `as_of`, by repository; runs in the order in which they ended, points by time."""
+    """What was known at `as_of`: runs in the order in which they ended, points by time."""
 
     as_of: datetime
-    runs: Mapping[_Repository, Sequence[RunRecord]]
-    points: Mapping[_Repository, Sequence[RecoveryPoint]]
+    runs: Mapping[_Place, Sequence[RunRecord]]
+    checks: Mapping[_Repository, Sequence[RunRecord]]
+    points: Mapping[_Place, Sequence[RecoveryPoint]]
 
     @classmethod
     def known_at(cls, as_of: datetime, runs: Iterable[RunRecord], points: Iterable[RecoveryPoint]) -> _History:
-        runs_of: dict[_Repository, list[RunRecord]] = defaultdict(list)
-        points_of: dict[_Repository, list[RecoveryPoint]] = defaultdict(list)
+        runs_of: dict[_Place, list[RunRecord]] = defaultdict(list)
+        checks_of: dict[_Repository, list[RunRecord]] = defaultdict(list)
+        points_of: dict[_Place, list[RecoveryPoint]] = defaultdict(list)
         ended = [run for run in runs if run.finished_at is not None and run.finished_at <= as_of]
         for run in sorted(ended, key=lambda run: (run.finished_at or as_of, run.started_at, run.id)):
-            runs_of[run.tenant, run.vault].append(run)
+            runs_of[run.tenant, run.vault, run.policy].append(run)
+            if run.job is _OF_REPOSITORY:
+                checks_of[run.tenant, run.vault].append(run)
         for point in sorted(points, key=lambda point: (point.time, point.snapshot)):
             if point.seen_at <= as_of:
-                points_of[point.tenant, point.vault].append(point)
-        return cls(as_of=as_of, runs=runs_of, points=points_of)
+                points_of[point.tenant, point.vault, point.policy].append(point)
+        return cls(as_of=as_of, runs=runs_of, checks=checks_of, points=points_of)
 
-    def runs_at(self, repository: _Repository) -> Sequence[RunRecord]:
-        return self.runs.get(repository, ())
+    def runs_at(self, policy: Policy, vault: VaultName) -> Sequence[RunRecord]:
+        return self.runs.get((policy.tenant, vault, policy.name), ())
 
-    def seen(self, policy: Policy, vault: VaultName) -> list[RecoveryPoint]:
+    def checks_at(self, policy: Policy, vault: VaultName) -> Sequence[RunRecord]:
+        """The checks of the repository, whichever policies they were made for."""
+        return self.checks.get((policy.tenant, vault), ())
+
+    def seen(self, policy: Policy, vault: VaultName) -> Sequence[RecoveryPoint]:
         """The policy's points that were ever seen in the vault, gone ones too."""
-        return [point for point in self.points.get((policy.tenant, vault), ()) if point.policy == policy.name]
+        return self.points.get((policy.tenant, vault, policy.name), ())
 
     def alive(self, policy: Policy, vault: VaultName) -> list[RecoveryPoint]:
         return [p for p in self.seen(policy, vault) if p.gone_at is None or p.gone_at > self.as_of]
@@ -144,9 +154,8 @@ def _judge(policy: Policy, place: tuple[SiteName, VaultName], history: _History)
     here = history.alive(policy, vault)
     newest, point_control = _recovery_point(policy, here, history)
     parity, copy_controls = _copies(policy, vault, history) if is_replica else (None, ())
-    runs = history.runs_at((policy.tenant, vault))
-    own = [run for run in runs if run.policy == policy.name]
-    check, check_control = judge_checks(policy, checks(runs, history.as_of), history.as_of)
+    own, shared = history.runs_at(policy, vault), history.checks_at(policy, vault)
+    check, check_control = judge_checks(policy, checks(shared, history.as_of), history.as_of)
     tests = restore_tests(own, history.as_of)
     test, test_controls = judge_restore_tests(policy, tests, here, newest, history.as_of)
     return Assessment(
@@ -162,7 +171,7 @@ def _judge(policy: Policy, place: tuple[SiteName, VaultName], history: _History)
         check=check,
         restore_test=test,
         controls=(point_control, *copy_controls, check_control, *test_controls),
-        troubles=_troubles(runs, policy.name),
+        troubles=_troubles(own, shared),
     )
 
 
@@ -182,7 +191,7 @@ def _recovery_point(
     if newest is None:
         gaps.append(Gap(code=GapCode.NO_RECOVERY_POINT, limit=limit))
         return None, Control(name=ControlName.RECOVERY_POINT, objective=limit, gaps=tuple(gaps))
-    changing = _changing(newest, history.runs_at((policy.tenant, policy.vault)))
+    changing = _changing(newest, history.runs_at(policy, policy.vault))
     if changing:
         gaps.append(Gap(code=GapCode.FILES_WERE_CHANGING, count=changing))
     age = history.as_of - newest.time
@@ -236,17 +245,16 @@ def _parity(parity: SiteParity) -> Control:
 
 
 _BAD: Final = frozenset({RunState.FAILED, RunState.PARTIAL, RunState.BLOCKED, RunState.INTERRUPTED})
-_OF_REPOSITORY: Final = frozenset({Job.CHECK})  # made for one policy, they speak for all of the repository
 _WATCHED: Final = (Job.BACKUP, Job.REPLICATE, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
 
 
-def _troubles(runs: Sequence[RunRecord], policy: PolicyName) -> tuple[Trouble, ...]:
+def _troubles(own: Sequence[RunRecord], checks: Sequence[RunRecord]) -> tuple[Trouble, ...]:
     """For each job what went wrong since its last success, in the order of the daily cycle."""
     found = []
     for job in _WATCHED:
         bad: list[RunRecord] = []
-        for run in runs:
-            if run.job is job and (run.policy == policy or job in _OF_REPOSITORY):
+        for run in checks if job is _OF_REPOSITORY else own:
+            if run.job is job:
                 bad = [] if run.state is RunState.SUCCEEDED else [*bad, run] if run.state in _BAD else bad
         if bad:
             found.append(Trouble(job=job, count=len(bad), last=bad[-1]))

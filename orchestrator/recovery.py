@@ -142,7 +142,8 @@ def slot_ending(
     slot = ledger.slot(record.slot) if record.slot else None
     if slot is None or slot.state is not SlotState.RUNNING or slot.run != record.id:
         return None, ()
-    end = slot_end(slot, outcome, record.id, now)
+    before = tuple(run for run in reversed(ledger.runs(slot=slot.id)) if run.id != record.id)
+    end = slot_end(slot, outcome, record.id, now, before)
     if end.state in OPEN:
         return end, ()
     events = [of_slot(slot, end.state, end.why, now, outcome.failure)]

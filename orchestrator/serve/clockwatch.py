@@ -14,17 +14,23 @@ class ClockWatch:
 
     def __init__(self, now: datetime, monotonic: float) -> None:
         self._wall, self._monotonic = now, monotonic
+        self._doubted = timedelta(0)  # by how much it is off, as last seen, while it is not believed
         self.believed = True
 
     def look(self, now: datetime, monotonic: float) -> timedelta | None:
-        """By how much the clock was set since the last look (negative: back); None when it was not.
+        """By how much the clock was set since the last look (negative: back), in seconds; None when it was not.
 
         One that is not believed is told once, when it is first seen, and again when the clock is back.
         """
-        step = now - (self._wall + timedelta(seconds=monotonic - self._monotonic))
-        if abs(step) > BELIEVED:
-            told, self.believed = self.believed, False
-            return step if told else None
-        back, self.believed = not self.believed, True
+        off = now - (self._wall + timedelta(seconds=monotonic - self._monotonic))
+        if abs(off) > BELIEVED:
+            told, self.believed, self._doubted = self.believed, False, off
+            return _whole(off) if told else None
+        step, back = off - self._doubted, not self.believed
+        self.believed, self._doubted = True, timedelta(0)
         self._wall, self._monotonic = now, monotonic
-        return step if back or abs(step) > _NOTICED else None
+        return _whole(step) if back or abs(step) > _NOTICED else None
+
+
+def _whole(step: timedelta) -> timedelta:
+    return timedelta(seconds=round(step.total_seconds()))

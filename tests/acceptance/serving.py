@@ -54,7 +54,7 @@ class SteeredClock(Clock):
         self._shared: mmap.mmap | None = None
 
     @classmethod
-    def made(cls, file: Path, start: datetime, rate: float) -> SteeredClock:
+    def made(cls, file: Path, start: datetime, rate: float = 1.0) -> SteeredClock:
         """A new one that shows `start` now."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes(1) + 2 * _STATE.pack(time.monotonic(), 0.0, rate, 0.0))
@@ -171,14 +171,27 @@ class Daemon:
 
 
 @contextmanager
-def serving(settings: Path, clock: Clock, *, standby: bool = False) -> Iterator[Daemon]:
-    """A daemon by that clock, killed and reaped when the block ends."""
+def serving(
+    settings: Path, clock: SteeredClock, *, rate: float | None = None, standby: bool = False
+) -> Iterator[Daemon]:
+    """A daemon by that clock, killed and reaped when the block ends. The clock runs at `rate` once it serves."""
     log = settings.with_name("serve.log")
     process = processes().Process(target=_life, args=(settings, clock, log, standby))
     process.start()
     daemon = Daemon(process, log)
     try:
+        if rate is not None:
+            _until_it_serves(daemon)
+            clock.go(rate)
         yield daemon
     finally:
         daemon.kill()
         process.close()
+
+
+def _until_it_serves(daemon: Daemon) -> None:
+    end = time.monotonic() + PATIENCE
+    while "serve-started" not in daemon.said:
+        assert daemon.process.is_alive(), daemon.said
+        assert time.monotonic() < end, "the daemon does not start"
+        time.sleep(0.01)

@@ -27,6 +27,7 @@ from tests.repositories import prepare
 
 YEAR: Final = timedelta(days=365)
 START: Final = datetime(2026, 3, 10, 3, 54, tzinfo=UTC)  # shortly before a moment that all schedules have
+RATE: Final = 600.0  # an hour in six seconds
 HOURLY: Final = timedelta(hours=1)
 AT_WORK: Final = SETTINGS.replace("[sites.primary]", "[limits]\nruns = 2\ngentle = false\n\n[sites.primary]", 1)
 CHAIN: Final = (("backup", "primary"), ("replicate", "secondary"), ("retention", "primary"), ("retention", "secondary"))
@@ -236,9 +237,9 @@ def shown(operator: Operator) -> datetime:
     return max((moment[3] for moment in oracle.moments(ledger(operator))), default=oracle.EPOCH)
 
 
-def fast(operator: Operator, rate: float = 600) -> SteeredClock:
-    """A clock that shows START now, and an hour in six seconds."""
-    return SteeredClock.made(operator.folder / "clock", START, rate)
+def clock_of(operator: Operator) -> SteeredClock:
+    """A clock that shows START now."""
+    return SteeredClock.made(operator.folder / "clock", START)
 
 
 def at_rest_after(daemon: Daemon, operator: Operator, clock: SteeredClock, moment: datetime) -> datetime:
@@ -263,8 +264,8 @@ def test_new_settings_begin_lines_and_end_others_and_mistakes_change_nothing(
 ) -> None:
     operator = at_work(tmp_path, restic_program, "every 60m")
     valid = operator.settings
-    clock = fast(operator)
-    with serving(settings_file(operator), clock) as daemon:
+    clock = clock_of(operator)
+    with serving(settings_file(operator), clock, rate=RATE) as daemon:
         comes(daemon, lambda: "succeeded" in states(operator, "backup"))
         operator.write_settings(valid.replace('schedule = "every 60m"', 'schedule = "often"\nsuorce = 1'))
         daemon.signal(signal.SIGHUP)
@@ -304,8 +305,8 @@ def test_a_ledger_disk_that_fills_up_loses_nothing_and_is_seen(tmp_path: Path, r
     operator.write_settings(text + '\n[serve]\nlisten = "127.0.0.1:0"\n')
     with small_disk(place, 8):
         (operator.folder / "tandem.db").symlink_to(place / "tandem.db")
-        clock = fast(operator)
-        with serving(settings_file(operator), clock) as daemon:
+        clock = clock_of(operator)
+        with serving(settings_file(operator), clock, rate=RATE) as daemon:
             comes(daemon, lambda: states(operator, "backup").count("succeeded") == 1)
             assert _is_healthy(daemon)
             seen = shown(operator)
@@ -335,8 +336,8 @@ def test_a_daemon_that_stood_still_for_longer_than_every_limit_doubles_and_loses
     operator = at_work(tmp_path, restic_program, "every 60m", limits='deadline = "3s"\nno_progress = "2s"')
     noise(operator.source / "big", 4)
     limited(operator, "primary", upload="500KiB/s")  # longer than its deadline allows
-    clock = fast(operator)
-    with serving(settings_file(operator), clock) as daemon:
+    clock = clock_of(operator)
+    with serving(settings_file(operator), clock, rate=RATE) as daemon:
         comes(daemon, lambda: bool(operator.locks("primary")))
         daemon.signal(signal.SIGSTOP)
         with serving(settings_file(operator), clock) as second:
@@ -361,14 +362,14 @@ def test_a_vault_away_for_a_day_is_named_and_the_newest_of_each_line_is_caught_u
     (operator.folder / "primary").rename(operator.folder / "disk" / "primary")
     (operator.folder / "primary").symlink_to("disk/primary")
     period = timedelta(hours=4)
-    clock = fast(operator, 1200)
-    with serving(settings_file(operator), clock) as daemon:
+    clock = clock_of(operator)
+    with serving(settings_file(operator), clock, rate=RATE) as daemon:
         comes(daemon, lambda: states(operator).count("succeeded") == 8)
         (operator.folder / "disk").rename(operator.folder / "unmounted")
         gone = shown(operator)
         clock.go(6000)
         comes(daemon, lambda: shown(operator) >= gone + timedelta(days=1))
-        clock.go(1200)
+        clock.go(RATE)
         (operator.folder / "unmounted").rename(operator.folder / "disk")
         back = shown(operator)
         newest = at_rest_after(daemon, operator, clock, back + period)

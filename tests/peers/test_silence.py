@@ -11,26 +11,28 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobs.agenda import lines_of
 from jobs.event import Topic
+from jobs.failure import FailureKind
 from jobs.history import Job
-from jobs.slot import SlotState
+from jobs.slot import Line, SlotState
 from tests.acceptance.faults import hooked, runs
 from tests.acceptance.operator import Ended, Operator
+from tests.acceptance.told import refused
 from tests.peers.unattended import (
     ALONE,
     HOUR,
     HOURLY,
     START,
     JumpingClock,
+    all_runs,
     all_slots,
+    opened,
     operator,
     policies,
-    rests,
     served,
     slots,
     somebody_at_work,
@@ -47,7 +49,7 @@ TROUBLED = (
     HOURLY
     + '\n[policies.broken]\nschedule = "every 60m"\nsource = {{ paths = ["nowhere"] }}\n'
     + '\n[policies.moody]\nschedule = "every 60m"\n'
-    + 'source = {{ command = ["sh", "-c", "test -e ready && echo content"], filename = "dump" }}\n'
+    + 'source = {{ command = {{ run = ["sh", "-c", "test -e READY && echo content"], filename = "dump" }} }}\n'
 )
 
 
@@ -111,7 +113,7 @@ def locked_out(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -
 def test_backrest_18303dbe_a_scheduled_retention_that_cannot_run_is_listed_with_its_reason(
     locked_out: LockedOut,
 ) -> None:
-    """A scheduled forget was skipped and hidden from the log; here each due moment is a row, and the reason is on it."""
+    """A scheduled forget was skipped and hidden from the log; here each due moment is a row with its reason."""
     before = [slot for slot in reversed(all_slots(locked_out.operator)) if slot.job is Job.RETENTION]
     assert [slot.state for slot in before] == [SlotState.SUCCEEDED, *[SlotState.BLOCKED] * 3, SlotState.SUCCEEDED]
     assert all(slot.why is not None and "repository-locked" in slot.why.text for slot in before[1:4])
@@ -129,7 +131,7 @@ def test_autorestic_387_retention_dead_for_long_while_backups_are_green_is_criti
     """Prune was dead for weeks while the health check was green; here the outside watcher is told CRITICAL."""
     assert states(locked_out.operator, "backup") == ["succeeded"] * 5
     assert locked_out.nagios.code == 2
-    line = next(each for each in locked_out.nagios.out.splitlines() if "retention-dead" in each)
+    line = next(each for each in locked_out.nagios.out.splitlines()[1:] if "retention-dead" in each)
     assert line.startswith("CRITICAL")
     assert "has not succeeded at 2 due moments in a row" in line
 
@@ -186,31 +188,178 @@ class Failing:
 
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Iterator[Failing]:
-    """One hour of three policies; then the vaults are away, and then `broken` is taken out of the settings."""
+    """One hour of three policies; then no vault is there any more, and `broken` is taken out of the settings."""
+    folder = tmp_path_factory.mktemp("failing")
+    ready = folder / "ready"
     with webhook() as fails, webhook() as all_of_it:
         made = operator(
-            tmp_path_factory.mktemp("failing"),
+            folder,
             restic_program,
-            TROUBLED,
+            TROUBLED.replace("READY", str(ready)),
             serve=LISTENS,
             notify_fails=channel(fails, "failed"),
-            notify_all=channel(all_of_it, "failed", "blocked", "succeeded", "recovered"),
+            notify_all=channel(all_of_it, "failed", "blocked", "succeeded"),
         )
         clock = JumpingClock()
         with served(made, clock) as serving:
-            serving.passes(HOUR, policies=3)
-            (made.folder / "ready").touch()
-            moody = f'["sh", "-c", "test -e {made.folder}/ready && echo content"]'
-            assert states(made, "backup", "moody") == ["due"]
+            serving.passes(HOUR, policies=12)
+            ready.touch()
             clock.jump(timedelta(minutes=2))
             serving.comes(lambda: states(made, policy="moody") == ["succeeded"] * 4)
-            serving.comes(lambda: len(letters(fails)) and any("moody" in each for each in letters(all_of_it)))
+            serving.comes(lambda: len(letters(all_of_it)) >= 12 and letters(fails))
             for vault in ("primary", "secondary"):
-                (made.folder / vault).rename(made.folder / f"{vault}-away")
+                (folder / vault).rename(folder / f"{vault}-away")
             metrics = serving.metrics()
-            made.write_settings(made.settings.replace('paths = ["nowhere"]', 'paths = ["source"]').replace("broken", "new"))
+            made.write_settings(made.settings.replace("[policies.broken]", "[policies.new]"))
             serving.reload.set()
             serving.comes(lambda: serving.has_said("settings-reloaded"))
             metrics_after = serving.metrics()
-        assert moody
         yield Failing(made, letters(fails), letters(all_of_it), metrics, metrics_after)
+
+
+def test_resticprofile_332_a_run_that_failed_is_no_success_in_the_metrics(failing: Failing) -> None:
+    """The status was 2 = success although the backup had failed; here the last run's state is failed, success never."""
+    broken = {"policy": "broken", "job": "backup"}
+    assert samples(failing.metrics, "last_run_state", **broken, state="failed") == [1.0]
+    assert samples(failing.metrics, "last_run_state", **broken, state="succeeded") == []
+    assert samples(failing.metrics, "last_good_timestamp_seconds", **broken) == [0.0]
+    (good,) = samples(failing.metrics, "last_good_timestamp_seconds", policy="files", job="backup")
+    assert good > START.timestamp()
+
+
+def test_resticprofile_647_what_never_began_did_not_fail(failing: Failing) -> None:
+    """A failure hook fired for a backup that had not run; here what follows a failed backup is blocked by name."""
+    (failure,) = failing.failures
+    assert failure.splitlines()[0].count("backup broken") == 1
+    after = [slot for slot in all_slots(failing.operator) if slot.policy == "broken" and slot.job is not Job.BACKUP]
+    assert {(slot.state, slot.attempts, slot.run) for slot in after} == {(SlotState.BLOCKED, 0, None)}
+    assert all(slot.why is not None and slot.why.other.startswith("broken/") for slot in after)
+
+
+def test_zrepl_493_a_failure_is_told_and_zrepl_250_says_of_what(failing: Failing) -> None:
+    """Failures notified nobody, and errors came without the dataset; here one message names policy, site and cause."""
+    (failure,) = failing.failures
+    assert "backup broken at primary" in failure
+    assert "nowhere" in failure
+    assert "Next: " in failure
+    assert failure.startswith("[Test operator]") or "Test operator" in failure
+
+
+def test_zrepl_789_every_end_and_every_wait_says_why(failing: Failing) -> None:
+    """States were opaque; here no slot is without a sentence for people."""
+    found = slots(failing.operator)
+    assert len(found) >= 12
+    assert [row["id"] for row in found if not row["why_kind"] or len(row["why_text"]) < 10] == []
+
+
+def test_autorestic_343_a_failed_run_is_tried_again_in_the_same_slot(failing: Failing) -> None:
+    """The timestamp was written before the run, so that a failed one waited for the next day; here a slot is over when
+    an attempt has gone well, and every attempt is on record."""
+    (slot,) = slots(failing.operator, "backup", "moody")
+    assert (slot["state"], slot["attempts"]) == ("succeeded", 2)
+    attempts = [run for run in runs(failing.operator) if run.policy == "moody" and run.job is Job.BACKUP]
+    assert [run.state.value for run in reversed(attempts)] == ["failed", "succeeded"]
+
+
+def test_restic_exporter_35_and_56_scraping_asks_no_vault(failing: Failing) -> None:
+    """Polling cost €10 a day of egress, and a scrape 17 minutes; here the figures come from the ledger alone: the
+    vaults were gone when they were taken."""
+    assert not (failing.operator.folder / "primary").exists()
+    assert samples(failing.metrics, "last_good_timestamp_seconds", policy="files", job="replicate") != [0.0]
+
+
+def test_restic_exporter_11_what_is_no_longer_a_policy_is_no_longer_a_metric(failing: Failing) -> None:
+    """An alert fired for archived snapshots; here a policy that left the settings leaves the metrics."""
+    assert samples(failing.metrics, "last_run_state", policy="broken")
+    assert not samples(failing.metrics_after, "last_run_state", policy="broken")
+    assert samples(failing.metrics_after, "last_run_state", policy="files")
+
+
+def test_restic_exporter_34_the_series_of_what_never_ran_is_there_too(failing: Failing) -> None:
+    """Series were incomplete; here a line that is due has its series from the first scrape on, with 0 for never."""
+    assert samples(failing.metrics, "last_good_timestamp_seconds", policy="broken", job="retention") == [0.0, 0.0]
+
+
+def test_kopia_3338_a_policy_that_vanishes_is_on_record(failing: Failing) -> None:
+    """Policies vanished and snapshots stopped; here every line keeps its end, and the edit is told."""
+    with_end = [line for line in lines_in_ledger(failing.operator) if line.policy == "broken"]
+    assert len(with_end) == 4
+    assert all(line.until is not None for line in with_end)
+    assert told_of(failing.operator, Topic.SETTINGS_RELOADED)
+
+
+# --- single complaints ----------------------------------------------------------------------------------------------
+
+
+def lines_in_ledger(made: Operator) -> tuple[Line, ...]:
+    with opened(made) as ledger:
+        return ledger.lines()
+
+
+def test_backrest_2f46c617_retention_without_a_schedule_of_its_own_comes_after_each_backup(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    """A plan's retention was skipped in silence where the repository's own schedule was off; here a policy that says
+    what to keep has a line for it at each site, after the backup, whatever else is never due."""
+    made = Operator(folder=tmp_path, restic=restic_program, settings=HOURLY)
+    (policy,) = policies(made)
+    assert policy.timetable.check is None
+    due = [line for line in lines_of(policy, START) if line.job is Job.RETENTION]
+    assert [(line.vault, line.schedule.text, line.after) for line in due] == [
+        ("primary", "every 1h", Job.REPLICATE),
+        ("secondary", "every 1h", Job.REPLICATE),
+    ]
+
+
+def test_autorestic_400_a_command_that_failed_does_not_end_with_0(tmp_path: Path, restic_program: Path) -> None:
+    """From cron the exit code was 0 whatever had failed (runrestic's was, too); here a job that failed ends with 4,
+    also when others of the same command went well."""
+    made = operator(tmp_path, restic_program, TROUBLED.replace("READY", str(tmp_path / "a.txt")))
+    ended = made.tandem("run", "files", "broken")
+    assert ended.code == 4
+    assert "nowhere" in ended.err + ended.out
+    assert len(made.snapshots("primary")) == 1
+
+
+def test_bareos_1774_restic_that_says_it_went_well_and_stored_nothing_has_failed(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    """The job's status was good while its log said Error; here a backup counts when the vault lists its snapshots."""
+    made = operator(tmp_path, restic_program)
+    hooked(made, " backup ", before="exit 0")
+    ended = made.tandem("backup", "files")
+    assert ended.code == 4
+    assert made.snapshots("primary") == []
+    assert all_runs(made)[0].state.value == "failed"
+
+
+def test_runrestic_41_a_restic_that_dies_unexpectedly_ends_the_run(tmp_path: Path, restic_program: Path) -> None:
+    """The tool hung for ever when restic exited unexpectedly; here the run ends, as killed, and says so."""
+    made = operator(tmp_path, restic_program)
+    hooked(made, " backup ", before="kill -9 $$")
+    told = refused(made, "backup", "files")
+    assert told.kind is FailureKind.KILLED
+
+
+def test_borgmatic_1256_what_restic_complained_of_reaches_the_reader(tmp_path: Path, restic_program: Path) -> None:
+    """Error output was swallowed; here restic's own last words are in the failure."""
+    made = operator(tmp_path, restic_program)
+    hooked(made, " backup ", before='echo "Fatal: the flux is 4711 too low" >&2; exit 1')
+    assert "the flux is 4711 too low" in refused(made, "backup", "files").message
+
+
+def test_npbackup_97_noise_between_restics_messages_is_no_failure(tmp_path: Path, restic_program: Path) -> None:
+    """Lines that were no JSON broke the reading of restic's output; here they are passed over."""
+    made = operator(tmp_path, restic_program)
+    hooked(made, " backup ", before='echo "warning: this is {{ no JSON"; echo "[]"; echo "null"'.replace("{{", "{"))
+    assert made.tandem("backup", "files").code == 0
+    assert len(made.snapshots("primary")) == 1
+
+
+def test_zrepl_765_one_verb_answers_nagios(locked_out: LockedOut) -> None:
+    """A check for Nagios was asked for and never merged; here `status --nagios` has its form: a line of judgement, a
+    line for each check, the worst first."""
+    head, *lines = locked_out.nagios.out.splitlines()
+    assert head.startswith("TANDEM CRITICAL - ")
+    levels = [line.partition(" ")[0] for line in lines]
+    assert levels == sorted(levels, key=["CRITICAL", "WARNING", "OK"].index)

@@ -75,7 +75,9 @@ def operator(folder: Path, restic: Path, settings: str = HOURLY, **tables: str) 
     """One with both repositories made; `tables` adds lines to the settings' tables of these names, `_` for a dot."""
     for name, lines in tables.items():
         head = f"[{name.replace('_', '.')}]"
-        settings = settings.replace(head, f"{head}\n{lines}", 1) if head in settings else f"{settings}\n{head}\n{lines}\n"
+        settings = (
+            settings.replace(head, f"{head}\n{lines}", 1) if head in settings else f"{settings}\n{head}\n{lines}\n"
+        )
     return Operator(folder=folder, restic=restic, settings=settings).with_repositories()
 
 
@@ -105,8 +107,7 @@ class Serving:
             )
             self.ended.append(service.serve(settings, terms))
         except BaseException as error:
-            self.ended.append(error)
-            raise
+            self.ended.append(error)  # whoever waits for it is shown it
 
     @property
     def words(self) -> str:
@@ -212,7 +213,7 @@ def private(path: Path, text: str) -> Path:
 
 @contextmanager
 def somebody_at_work(operator: Operator, vault: str = "primary") -> Iterator[subprocess.Popen[bytes]]:
-    """A restic that is none of Tandem's and holds a shared lock; at the end it is killed, and leaves its lock behind."""
+    """A restic that is none of Tandem's and holds a shared lock; it is killed at the end, and leaves that behind."""
     environment = {**os.environ, "RESTIC_PASSWORD": PASSWORD}
     repository = operator.folder / vault / "minfopra"
     argv = [str(operator.restic), "--no-cache", "-r", str(repository), "backup", "--stdin"]

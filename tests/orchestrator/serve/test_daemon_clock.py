@@ -136,9 +136,9 @@ def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(op
     settings = operator.policies("source", real=("every 30m", "UTC"))
     settings.write_text(settings.read_text().replace("[policies.real]", '[policies.real]\nsplay = "10m"'))
     start = datetime(2026, 3, 10, 0, 20, tzinfo=UTC)
-    clock = SteeredClock.made(operator.folder / "clock", start, 600)
+    clock = SteeredClock.made(operator.folder / "clock", start)
     dice = random.Random(5)
-    with serving(settings, clock) as daemon:
+    with serving(settings, clock, rate=600) as daemon:
         comes(daemon, lambda: bool(oracle.slots(operator.ledger)))
         for step in (HOUR, -HOUR, HOUR / 20, -HOUR / 20, -HOUR, HOUR):
             time.sleep(dice.uniform(0.2, 1.2))
@@ -158,8 +158,8 @@ def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(op
 def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Bench) -> None:
     settings = operator.policies(one=("every 30m", "UTC"))
     start = datetime(2026, 3, 10, 0, 20, tzinfo=UTC)
-    clock = SteeredClock.made(operator.folder / "clock", start, 600)
-    with serving(settings, clock) as daemon:
+    clock = SteeredClock.made(operator.folder / "clock", start)
+    with serving(settings, clock, rate=600) as daemon:
         comes(daemon, lambda: bool(oracle.slots(operator.ledger)))
         assert answer(daemon)[0] == 200
         clock.step(timedelta(days=3652))
@@ -197,11 +197,9 @@ def test_over_the_night_when_clocks_change_every_fixed_hour_comes_once(operator:
     start = datetime.combine(night, wall_time(11, 10), UTC) - timedelta(days=1)
     fixed = {f"{name}{at:%H%M}": (f"daily at {at:%H:%M}", zone) for name, zone in ZONES.items() for at in CLOCKS}
     settings = operator.policies(**fixed, hourly=("every 60m", "Africa/Cairo"))
-    clock = SteeredClock.made(operator.folder / "clock", start, 1)
+    clock = SteeredClock.made(operator.folder / "clock", start)
     midnight = start + timedelta(hours=13)
-    with serving(settings, clock) as daemon:
-        comes(daemon, lambda: "serve-started" in daemon.said)
-        clock.go(20_000)
+    with serving(settings, clock, rate=20_000) as daemon:
         comes(daemon, lambda: clock.now() >= midnight)
     with serving(settings, clock) as daemon:
         comes(daemon, lambda: clock.now() >= midnight + 2 * HOUR)
