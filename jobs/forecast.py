@@ -68,7 +68,7 @@ def forecast(
 class _World:
     def __init__(self, known: Situation, durations: Durations, until: datetime) -> None:
         self.events: list[tuple[datetime, int, int]] = []  # when, what, and the number of its subject
-        self._subjects: dict[int, RunRecord | Slot | Line] = {}
+        self._subjects: dict[int, RunRecord | Slot | tuple[Line, ...]] = {}
         self._numbered = 0
         self._horizon = until
         self._durations = durations
@@ -98,14 +98,14 @@ class _World:
             self._happens(now, _LOOK, slot)
             if slot.until is not None and slot.until > now:
                 self._happens(slot.until, _LOOK, slot)
-        for line in lines:
-            due = next_due(line)
+        for together in _due_together(lines):
+            due = next_due(together[0])
             if due is not None:
-                self._happens(max(due, now), _BORN, line)
+                self._happens(max(due, now), _BORN, together)
 
     # --- what happens ------------------------------------------------------------------------------------------
 
-    def _happens(self, at: datetime, what: int, subject: RunRecord | Slot | Line) -> None:
+    def _happens(self, at: datetime, what: int, subject: RunRecord | Slot | tuple[Line, ...]) -> None:
         self._numbered += 1
         self._subjects[self._numbered] = subject
         heapq.heappush(self.events, (at, what, self._numbered))
@@ -116,7 +116,7 @@ class _World:
         while self.events and self.events[0][0] == now:
             _, what, number = heapq.heappop(self.events)
             subject = self._subjects.pop(number)
-            if isinstance(subject, Line):
+            if isinstance(subject, tuple):
                 self._born(subject, now)
             elif what == _ENDS:
                 self._ended(subject, now)
@@ -133,21 +133,26 @@ class _World:
                 self._stays(ready, now)
         self._entered.clear()
 
-    def _born(self, line: Line, now: datetime) -> None:
-        born = births(line, now, since=self._cursors.get(line.key))
-        for slot in born.slots:
-            before = self._facts.newest(slot.line_key)
-            if before is not None:
-                self._look_at(before.id)
-                self._facts.forget(before.id)
-            self._open[slot.id] = slot
-            self._facts.is_there(slot, now)
-            self._look_at(slot.id)
-            if slot.until is not None and slot.until != born.next_due:
-                self._happens(slot.until, _LOOK, slot)
+    def _born(self, together: tuple[Line, ...], now: datetime) -> None:
+        since = self._cursors.get(together[0].key)
+        for line in together:
+            born = births(line, now, since=since)
+            for slot in born.slots:
+                self._comes(slot, now)
+                if slot.until is not None and slot.until != born.next_due:
+                    self._happens(slot.until, _LOOK, slot)
         if born.next_due is not None:
-            self._cursors[line.key] = born.cursor
-            self._happens(born.next_due, _BORN, line)
+            self._cursors[together[0].key] = born.cursor
+            self._happens(born.next_due, _BORN, together)
+
+    def _comes(self, slot: Slot, now: datetime) -> None:
+        before = self._facts.newest(slot.line_key)
+        if before is not None:
+            self._look_at(before.id)
+            self._facts.forget(before.id)
+        self._open[slot.id] = slot
+        self._facts.is_there(slot, now)
+        self._look_at(slot.id)
 
     def _ended(self, work: RunRecord | Slot, now: datetime) -> None:
         self._turns.ends(work, now)
@@ -267,3 +272,13 @@ class _World:
             is_ready = slot.id in self._ready
             why = (self._turns.why(slot) or _PLACE) if is_ready else self._whys.get(slot.id)
             yield Planned(slot=slot, state=SlotState.DUE, why=why)
+
+
+def _due_together(lines: Iterable[Line]) -> Iterable[tuple[Line, ...]]:
+    """A backup's line with those that are chained to it, and a job's at all places: they have the same moments."""
+    found: dict[tuple[object, ...], list[Line]] = {}
+    for line in lines:
+        job = Job.BACKUP if line.after is not None else line.job
+        key = (line.policy, job, line.schedule, line.zone, line.splay, line.cursor)
+        found.setdefault(key, []).append(line)
+    return (tuple(together) for together in found.values())

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from jobs.history import BackupResult, Job, RunRecord
-from jobs.policy import Policy, VaultName
+from jobs.policy import Policy, PolicyName, VaultName
 
 SPAN: Final = timedelta(days=30)  # how far back one looks
 ENOUGH: Final = timedelta(days=7)  # less room than for that is an alarm
@@ -32,21 +31,30 @@ class Growth:
         return None if days > 36_500 else timedelta(days=days)
 
 
-def growth(runs: Iterable[RunRecord], policies: Sequence[Policy], vaults: Iterable[VaultName], now: datetime) -> Growth:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """One backup that went well: when it began, the bytes that it read, and those of them that were new."""
+
+    policy: PolicyName
+    at: datetime
+    bytes: int
+    added: int
+
+
+def growth(backups: Iterable[Stored], policies: Sequence[Policy], vaults: Iterable[VaultName], now: datetime) -> Growth:
     """What the backups of the last 30 days have added to vaults that share one disk, copies included."""
     wanted = frozenset(vaults)
     copies = {policy.name: sum(vault in wanted for _, vault in policy.places) for policy in policies}
     recent = [
-        run
-        for run in sorted(runs, key=lambda run: (run.started_at, run.id))
-        if run.job is Job.BACKUP and copies.get(run.policy) and now - SPAN <= run.started_at <= now
+        backup
+        for backup in sorted(backups, key=lambda backup: backup.at)
+        if copies.get(backup.policy) and now - SPAN <= backup.at <= now
     ]
     added = 0
     seen: set[str] = set()
-    for run in recent:
-        if isinstance(run.result, BackupResult):
-            is_first = run.policy not in seen and run.result.bytes_added * 2 >= run.result.bytes
-            added += 0 if is_first else run.result.bytes_added * copies[run.policy]
-            seen.add(run.policy)
-    over = max(_DAY, now - recent[0].started_at) if recent else _DAY
+    for backup in recent:
+        is_first = backup.policy not in seen and backup.added * 2 >= backup.bytes
+        added += 0 if is_first else backup.added * copies[backup.policy]
+        seen.add(backup.policy)
+    over = max(_DAY, now - recent[0].at) if recent else _DAY
     return Growth(bytes_a_day=added / (over / _DAY), over=over)

@@ -128,12 +128,14 @@ def rule(slot: Slot, facts: Facts, now: datetime) -> Closing | Wait | Ready:
 
 def _is_held_by(policy: Policy, slot: Slot) -> bool:
     """Whether the settings as they are still have such a job there."""
-    if slot.tenant != policy.tenant or (slot.site, slot.vault) not in policy.places:
+    is_first = slot.vault == policy.vault and slot.site == policy.site
+    is_replica = slot.vault == policy.replica and slot.site == policy.replica_site
+    if slot.tenant != policy.tenant or not (is_first or is_replica):
         return False
     if slot.job is Job.BACKUP:
-        return slot.vault == policy.vault
+        return is_first
     if slot.job is Job.REPLICATE:
-        return (slot.vault, slot.source_vault) == (policy.replica, policy.vault)
+        return is_replica and slot.source_vault == policy.vault
     held = slot.job is not Job.RETENTION or policy.retention is not None
     return held and (slot.after is not Job.REPLICATE or policy.replica is not None)
 

@@ -11,7 +11,7 @@ Everything here takes constant time, or a heap's, so that ten thousand may wait.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -21,7 +21,7 @@ from jobs.claim import AGAINST, HOLDS, Hold, Holders, Repository, Work, reposito
 from jobs.history import Job, RunRecord
 from jobs.moves import Concurrency
 from jobs.planner import most_asked
-from jobs.policy import SiteName, VaultName
+from jobs.policy import SiteName, TenantName, VaultName
 from jobs.ruling import Rank, Ready
 from jobs.slot import Slot, Why, WhyKind
 
@@ -75,6 +75,15 @@ class _Room:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """The rooms that a slot wants, those that it cannot share them with, and which of these goes with which."""
+
+    own: tuple[_Room, ...]
+    against: tuple[_Room, ...]
+    pairs: tuple[tuple[_Room, _Room], ...]
+
+
 class Turns:
     """Who is running, who is ready, and who of them starts next."""
 
@@ -85,6 +94,7 @@ class Turns:
         self._count: dict[Counted, int] = {_ALL: 0}
         self._ready: dict[str, Ready] = {}
         self._rooms: dict[tuple[Repository, Hold], _Room] = {}
+        self._doors: dict[tuple[TenantName, Hold, VaultName, VaultName | None], _Doors] = {}
         self._checks: dict[Repository, dict[str, Ready]] = {}
         self._queue: list[tuple[Rank, str]] = []
         self._kept: dict[str, Obstacle] = {}  # who is not asked again before something ends
@@ -115,13 +125,13 @@ class Turns:
         slot = ready.slot
         is_new = slot.id not in self._ready
         self._ready[slot.id] = ready
-        for room in self._own(slot):
+        doors = self._doors_of(slot)
+        for room in doors.own:
             room.add(ready, is_new=is_new)
         if slot.job is Job.CHECK:
             self._checks.setdefault((slot.tenant, slot.vault), {})[slot.id] = ready
         self._push(ready, now)
-        for other in self._first_against(slot):
-            self._push(other, now)  # it may lend it its place
+        self._push_firsts(doors.against, now)  # it may lend them its place
 
     def leave(self, slot: Slot, now: datetime) -> None:
         """It starts, or ends, or has to wait for something else."""
@@ -131,12 +141,9 @@ class Turns:
         if slot.job is Job.CHECK:
             del self._checks[slot.tenant, slot.vault][slot.id]
         self._free(slot.id, now)
-        for room in self._own(slot):
-            first = room.first(self._ready)
-            if first is not None:
-                self._push(first, now)  # others may lend it their place now
-        for other in self._first_against(slot):
-            self._push(other, now)  # another one may lend it its place now
+        doors = self._doors_of(slot)
+        for rooms in (doors.own, doors.against):
+            self._push_firsts(rooms, now)  # another is the first now, or another lends it its place
 
     def waits_longer(self, slot: Slot, now: datetime) -> None:
         """Its patience may have ended since it was asked."""
@@ -182,8 +189,9 @@ class Turns:
         holder = self._holders.in_the_way(ready.slot)
         if holder is not None:
             return Obstacle(Why(kind=WhyKind.HELD, text=_held_by(holder), other=holder.id), holder.id)
-        for first in self._first_against(ready.slot):
-            if first.since < ready.since and now - first.since >= PATIENCE:
+        for room in self._doors_of(ready.slot).against:
+            first = room.first(self._ready)
+            if first is not None and first.since < ready.since and now - first.since >= PATIENCE:
                 other = first.slot.id
                 return Obstacle(Why(kind=WhyKind.HELD, text=f"{other} has waited longer", other=other), other)
         return self._limit(ready.slot)
@@ -197,33 +205,38 @@ class Turns:
         place = ready.rank
         if now - ready.since < PATIENCE:
             return place
-        hold = HOLDS[ready.slot.job]
-        for repository in repositories(ready.slot):
-            if self._rooms[repository, hold].first(self._ready) is not ready:
-                continue
-            for other in AGAINST[hold]:
-                room = self._rooms.get((repository, other))
-                urgent = None if room is None else room.most_urgent(self._ready)
-                if urgent is not None and urgent.since > ready.since:
-                    place = min(place, urgent.rank)
+        for own, opposite in self._doors_of(ready.slot).pairs:
+            urgent = opposite.most_urgent(self._ready)
+            if urgent is not None and urgent.since > ready.since and own.first(self._ready) is ready:
+                place = min(place, urgent.rank)
         return place
 
-    def _own(self, slot: Slot) -> Iterator[_Room]:
-        for repository in repositories(slot):
-            key = (repository, HOLDS[slot.job])
-            room = self._rooms.get(key)
-            if room is None:
-                room = self._rooms[key] = _Room()
-            yield room
+    def _push_firsts(self, rooms: Iterable[_Room], now: datetime) -> None:
+        """Those who have a place that is not their own: the first in a room, when they have waited too long."""
+        for room in rooms:
+            first = room.first(self._ready)
+            if first is not None and now - first.since >= PATIENCE:
+                self._push(first, now)
 
-    def _first_against(self, slot: Slot) -> Iterator[Ready]:
-        """Who has been ready for longest, of those that it cannot share its rooms with."""
-        for repository in sorted(repositories(slot)):
-            for hold in AGAINST[HOLDS[slot.job]]:
-                room = self._rooms.get((repository, hold))
-                first = None if room is None else room.first(self._ready)
-                if first is not None:
-                    yield first
+    def _doors_of(self, slot: Slot) -> _Doors:
+        hold = HOLDS[slot.job]
+        key = (slot.tenant, hold, slot.vault, slot.source_vault)
+        doors = self._doors.get(key)
+        if doors is None:
+            wanted = sorted(repositories(slot))
+            pairs = tuple(
+                (self._room(each, hold), self._room(each, other)) for each in wanted for other in AGAINST[hold]
+            )
+            doors = _Doors(
+                own=tuple(self._room(each, hold) for each in wanted),
+                against=tuple(opposite for _, opposite in pairs),
+                pairs=pairs,
+            )
+            self._doors[key] = doors
+        return doors
+
+    def _room(self, repository: Repository, hold: Hold) -> _Room:
+        return self._rooms.setdefault((repository, hold), _Room())
 
     def _limit(self, slot: Slot) -> Obstacle | None:
         for counted in _counted(slot.job, slot.site, slot.vault, slot.source_vault):

@@ -13,24 +13,25 @@ writes them, and where it does not know one it takes more runs, never fewer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from jobs.history import CheckResult, RecoveryPoint, RunRecord
 from orchestrator.ledger.codec import micros, result_text
 
-JUDGED: Final = """
+_JUDGED: Final = """
     WITH settled AS (
         SELECT tenant, vault, job, CASE job WHEN 'check' THEN '' ELSE policy END AS whose, max(finished_at) AS since
         FROM run WHERE state = 'succeeded' AND finished_at <= :at AND CASE job
             WHEN 'check' THEN result = :all_read_clean
             WHEN 'restore-test' THEN result LIKE :equal AND result NOT LIKE :nothing_compared
-            ELSE job <> 'restore' END
+            ELSE job <> 'restore' END AND {whose_runs}
         GROUP BY 1, 2, 3, 4
     ), differing AS (
         SELECT tenant, vault, job, policy AS whose, min(finished_at) AS since
-        FROM run WHERE job = 'restore-test' AND result NOT LIKE :equal
+        FROM run WHERE job = 'restore-test' AND result NOT LIKE :equal AND {whose_runs}
         GROUP BY 1, 2, 3, 4
     )
     SELECT run.* FROM run
@@ -38,21 +39,61 @@ JUDGED: Final = """
             AND settled.whose = CASE run.job WHEN 'check' THEN '' ELSE run.policy END
         LEFT JOIN differing ON differing.tenant = run.tenant AND differing.vault = run.vault
             AND differing.job = run.job AND differing.whose = run.policy
-    WHERE run.state = 'running' OR run.job <> 'restore' AND (
+    WHERE {whose_runs} AND ({under_way} run.job <> 'restore' AND (
         settled.since IS NULL OR run.finished_at >= settled.since OR run.finished_at >= differing.since
-        OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE gone_at IS NULL))
+        OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE gone_at IS NULL AND {whose_points})))
     ORDER BY run.started_at, run.id
 """
 # Where a point is gone from one site and there at the other, its removal tells that it was copied before.
-THERE: Final = """
-    SELECT * FROM recovery_point
-    WHERE gone_at IS NULL OR origin IN (SELECT origin FROM recovery_point WHERE gone_at IS NULL)
+_THERE: Final = """
+    SELECT * FROM recovery_point WHERE {whose_points} AND (
+        gone_at IS NULL OR origin IN (SELECT origin FROM recovery_point WHERE gone_at IS NULL AND {whose_points}))
     ORDER BY time, snapshot
 """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Questions:
+    """What is asked of whose runs and points; the conditions may hold `{names}`, which `of` fills in."""
+
+    whose_runs: str
+    whose_points: str
+    under_way: str = ""
+
+    def of(self, names: Iterable[str]) -> Questions:
+        """The same of the policies whose names are the values called so."""
+        listed = ", ".join(f":{name}" for name in names)
+        return replace(
+            self,
+            whose_runs=self.whose_runs.format(names=listed),
+            whose_points=self.whose_points.format(names=listed),
+        )
+
+    @property
+    def runs(self) -> str:
+        """The statement that finds the runs."""
+        return _JUDGED.format(whose_runs=self.whose_runs, whose_points=self.whose_points, under_way=self.under_way)
+
+    @property
+    def points(self) -> str:
+        """The statement that finds the points."""
+        return _THERE.format(whose_points=self.whose_points)
+
+
+ALL: Final = Questions(whose_runs="1 = 1", whose_points="1 = 1", under_way="run.state = 'running' OR")
+# What was made for one policy alone is found by its name; a check speaks for all policies of its repository.
+OF_POLICIES: Final = Questions(
+    whose_runs="run.job <> 'check' AND run.finished_at IS NOT NULL AND run.policy IN ({names})",
+    whose_points="policy IN ({names})",
+)
+OF_CHECKS: Final = Questions(
+    whose_runs="run.job = 'check' AND run.finished_at IS NOT NULL AND run.tenant = :tenant",
+    whose_points="1 = 0",
+)
+
+
 def judged(at: datetime) -> dict[str, Any]:
-    """The values of JUDGED for a judgement as of an instant."""
+    """The values of the question for runs, for a judgement as of an instant."""
     return {
         "at": micros(at),
         "all_read_clean": result_text(CheckResult(read_data="100%")),

@@ -17,7 +17,6 @@ from jobs.claim import Repository, busy, conflict, repositories
 from jobs.event import SEVERITIES, Event, Topic, of_slot
 from jobs.failure import Failure, FailureKind
 from jobs.history import NOBODY, TRANSITIONS, Job, Outcome, Owner, RunRecord, RunState
-from jobs.policy import PolicyName, VaultName
 from jobs.retry import SlotEnd
 from jobs.slot import FINAL, Slot
 from orchestrator.ledger import events as outcry
@@ -28,33 +27,11 @@ from orchestrator.ledger.faults import Busy, Superseded
 from orchestrator.ledger.room import Room, among, at_most, insert, where
 from orchestrator.ledger.rows import slot_of
 
-Place = tuple[PolicyName, Job, VaultName]
-
 _OPEN: Final = "SELECT * FROM run WHERE state = 'running' ORDER BY started_at, id"
 _SLOT_OF: Final = "SELECT * FROM slot WHERE closed_at IS NULL AND state = 'running' AND run = :run"
 _EARLIER: Final = (
     "SELECT * FROM run WHERE slot = (SELECT slot FROM run WHERE id = :run) AND id <> :run ORDER BY started_at, id"
 )
-# Every place has its turn: from one to the next in the index, and there from the newest run back to one that will do.
-NEWEST: Final = """
-    WITH RECURSIVE place (id) AS (
-        SELECT (SELECT id FROM run ORDER BY policy, job, vault LIMIT 1)
-        UNION ALL
-        SELECT coalesce(
-            (SELECT id FROM run WHERE policy = here.policy AND job = here.job AND vault > here.vault
-                ORDER BY vault LIMIT 1),
-            (SELECT id FROM run WHERE policy = here.policy AND job > here.job ORDER BY job, vault LIMIT 1),
-            (SELECT id FROM run WHERE policy > here.policy ORDER BY policy, job, vault LIMIT 1)
-        ) FROM place JOIN run AS here ON here.id = place.id
-    )
-    SELECT * FROM run WHERE id IN (
-        SELECT (
-            SELECT good.id FROM run AS good
-            WHERE good.policy = one.policy AND good.job = one.job AND good.vault = one.vault {states}
-            ORDER BY good.started_at DESC, good.id DESC LIMIT 1
-        ) FROM place JOIN run AS one ON one.id = place.id WHERE 1 = 1 {jobs}
-    )
-"""
 _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "tenant": "tenant = :tenant",
@@ -216,12 +193,6 @@ class Runs(Room):
     ) -> RunRecord | None:
         """The newest run of a policy's job (at a vault, in one of some states)."""
         return next(iter(self.runs(policy=policy, job=job, vault=vault, states=states, limit=1)), None)
-
-    def last_runs(self, states: Iterable[RunState], jobs: Iterable[Job] | None = None) -> Mapping[Place, RunRecord]:
-        """The newest run in one of these states of each policy's job (of these jobs) at each vault."""
-        statement = NEWEST.format(states=among("good.state", states), jobs=among("one.job", jobs))
-        found = self._ask(statement, {}, run_of)
-        return MappingProxyType({(record.policy, record.job, record.vault): record for record in found})
 
 
 def _unmade(transaction: Transaction, record: RunRecord) -> frozenset[Repository]:

@@ -43,6 +43,8 @@ CREATE INDEX ix_run_open ON run (policy, job) WHERE state = 'running';
 
 CREATE UNIQUE INDEX uq_run_open ON run (policy, job) WHERE state = 'running' AND job <> 'restore';
 
+CREATE INDEX ix_run_check ON run (tenant, vault, finished_at) WHERE job = 'check';
+
 CREATE INDEX ix_run_slot ON run (slot) WHERE slot IS NOT NULL;
 
 CREATE INDEX ix_run_newest ON run (policy, job, vault, started_at, id);

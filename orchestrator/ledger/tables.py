@@ -27,6 +27,7 @@ METADATA: Final = MetaData(naming_convention=_NAMES)  # named constraints, becau
 
 IS_OPEN: Final = "state = 'running'"  # literal, so that SQLite can prove a partial index fits
 IS_OPEN_ALONE: Final = f"{IS_OPEN} AND job <> 'restore'"  # people may restore from one policy at the same time
+IS_CHECK: Final = "job = 'check'"
 OF_A_SLOT: Final = "slot IS NOT NULL"
 IS_THERE: Final = "gone_at IS NULL"
 IN_FORCE: Final = "until IS NULL"
@@ -62,6 +63,7 @@ class Run(_Row, table=True):
         CheckConstraint("(failure_kind IS NULL) = (failure_message IS NULL)", name="failure"),
         Index("ix_run_newest", "policy", "job", "vault", "started_at", "id"),
         Index("ix_run_started_at", "started_at"),
+        Index("ix_run_check", "tenant", "vault", "finished_at", **_only(IS_CHECK)),
         Index("ix_run_slot", "slot", **_only(OF_A_SLOT)),
         Index("ix_run_open", "policy", "job", **_only(IS_OPEN)),
         Index(

@@ -6,6 +6,7 @@ by the very function that the command line calls; only their clock is another.
 
 from __future__ import annotations
 
+import http.client
 import mmap
 import os
 import signal
@@ -13,6 +14,8 @@ import struct
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,6 +164,19 @@ class Daemon:
     def signal(self, number: int) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
+
+    def health(self) -> tuple[int, str]:
+        """What /healthz answers. Its clock runs fast, and so does its patience with whoever asks: asked again then."""
+        address = self.said.rpartition("/healthz at ")[2].split()[0]
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/healthz", timeout=PATIENCE) as reply:  # noqa: S310 (our own)
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+            except (http.client.RemoteDisconnected, ConnectionResetError):
+                assert self.process.is_alive(), self.said[-3000:]
 
     def stop(self) -> int:
         """SIGTERM, and how it ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -145,7 +146,7 @@ def test_however_often_and_whenever_it_is_asked_the_same_slots_come(each: Line, 
 def test_slots_are_due_in_the_order_of_their_moments_and_end_when_the_next_is_due(each: Line) -> None:
     slots = births(each, NOW + 20 * DAY).slots
     assert all(slot.nominal <= slot.due for slot in slots)
-    for slot, successor in zip(slots, slots[1:], strict=False):
+    for slot, successor in pairwise(slots):
         assert slot.due < successor.nominal
         assert slot.until is not None
         assert slot.due < slot.until <= successor.due

@@ -8,10 +8,8 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.growth import Growth, growth
-from jobs.history import BackupResult, RunRecord
+from jobs.growth import Growth, Stored, growth
 from jobs.policy import Paths, Policy, PolicyName, SiteName, TenantName, VaultName
-from tests.orchestrator.ledger.build import over
 
 NOW: Final = datetime(2026, 11, 21, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -27,8 +25,8 @@ POLICY: Final = Policy(
 )
 
 
-def backup(days_ago: float, added: int, whole: int = 1000) -> RunRecord:
-    return over(started_at=NOW - days_ago * DAY, result=BackupResult(bytes=whole, bytes_added=added))
+def backup(days_ago: float, added: int, whole: int = 1000) -> Stored:
+    return Stored(policy=POLICY.name, at=NOW - days_ago * DAY, bytes=whole, added=added)
 
 
 def test_what_backups_added_is_spread_over_the_days_since_the_first() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -13,14 +13,14 @@ from jobs.failure import TRAITS, Failure, FailureKind
 from jobs.history import Outcome, RunRecord, RunState
 from jobs.retry import ATTEMPTS, CRASHES, LONGEST_PAUSE, PAUSES, pause, slot_end
 from jobs.slot import ENDS, OPEN, SLOT_TRANSITIONS, Slot, SlotState, WhyKind
-from tests.jobs.making import HOUR, MINUTE, NOW, run, slot
+from tests.jobs.making import DAY, HOUR, MINUTE, NOW, run, slot
 
 STOPPED = Failure(kind=FailureKind.CANCELLED, message="asked to stop")
 CUT = Failure(kind=FailureKind.VAULT_UNREACHABLE, message="vault two did not answer")
 
 
-def running(attempts: int = 1, **changes: object) -> Slot:
-    return slot(due=NOW - HOUR, state=SlotState.RUNNING, run="run-9", attempts=attempts, **changes)
+def running(attempts: int = 1, until: datetime | None = NOW + DAY) -> Slot:
+    return slot(due=NOW - HOUR, state=SlotState.RUNNING, run="run-9", attempts=attempts, until=until)
 
 
 def failed(kind: FailureKind) -> Outcome:
@@ -41,7 +41,7 @@ untils = st.none() | st.integers(-1, 400).map(lambda minutes: NOW + minutes * MI
 
 @given(outcomes, st.integers(1, 20), untils)
 def test_every_end_is_one_that_a_running_slot_may_have_and_says_why(
-    outcome: Outcome, attempts: int, until: timedelta | None
+    outcome: Outcome, attempts: int, until: datetime | None
 ) -> None:
     end = slot_end(running(attempts, until=until), outcome, "run-9", NOW)
     assert end.state in SLOT_TRANSITIONS[SlotState.RUNNING]

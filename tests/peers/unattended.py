@@ -106,8 +106,8 @@ class Serving:
                 beat_seconds=0.05,
             )
             self.ended.append(service.serve(settings, terms))
-        except BaseException as error:
-            self.ended.append(error)  # whoever waits for it is shown it
+        except BaseException as error:  # noqa: BLE001 (whoever waits for it is shown it)
+            self.ended.append(error)
 
     @property
     def words(self) -> str:
@@ -177,8 +177,10 @@ def states(operator: Operator, job: str = "%", policy: str = "%") -> list[str]:
 
 
 def rests(operator: Operator) -> bool:
-    """Whether nothing runs, and whatever is due waits for another attempt."""
-    return all(row["state"] in oracle.FINAL or row["retry_at"] is not None for row in slots(operator))
+    """Whether nothing is under way: what is open waits for another attempt, or for what does."""
+    waiting = [row for row in slots(operator) if row["state"] not in oracle.FINAL]
+    retried = [row for row in waiting if row["state"] == "due" and row["retry_at"] is not None]
+    return not waiting or bool(retried and all(row in retried or row["why_kind"] == "after" for row in waiting))
 
 
 def all_slots(operator: Operator) -> tuple[Slot, ...]:

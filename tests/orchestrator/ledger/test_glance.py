@@ -28,9 +28,8 @@ from jobs.history import (
 )
 from jobs.integrity import assess
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
+from orchestrator.ledger.briefs import newest
 from orchestrator.ledger.ledger import Busy, Ledger
-from orchestrator.ledger.room import among
-from orchestrator.ledger.runs import NEWEST
 from orchestrator.ledger.tables import METADATA
 from tests.orchestrator.ledger.build import NOW, over, point, run
 
@@ -261,7 +260,7 @@ def test_tenants_with_one_snapshot_id_are_not_mixed_up(ledger: Ledger) -> None:
         ),
         ("SELECT * FROM run ORDER BY started_at DESC LIMIT 9", "ix_run_started_at"),
         ("SELECT * FROM run WHERE slot = 'a' ORDER BY started_at DESC, id DESC", "ix_run_slot"),
-        (NEWEST.format(states=among("good.state", RunState), jobs=""), "ix_run_newest"),
+        (newest(RunState, None), "ix_run_newest"),
         ("SELECT * FROM slot WHERE closed_at IS NULL ORDER BY due, id", "ix_slot_open"),
         ("SELECT * FROM slot WHERE 1 = 1 ORDER BY due DESC, id DESC LIMIT 9", "ix_slot_due"),
         ("SELECT * FROM slot WHERE policy = 'a' AND job = 'b' ORDER BY due DESC, id DESC LIMIT 9", "ix_slot_of_policy"),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -46,7 +44,7 @@ title = "First"
 [vaults.primary]
 site = "primary"
 kind = "local"
-path = "vault"
+path = "primary"
 [tenants.health]
 title = "Health"
 password = {{ file = "health.key" }}
@@ -68,7 +66,7 @@ class Bench:
         key = self.folder / "health.key"
         key.write_text(PASSWORD)
         key.chmod(0o600)
-        prepare(self.folder / "vault" / "health", PASSWORD)
+        prepare(self.folder / "primary" / "health", PASSWORD)
 
     def policies(self, source: str = "missing", **schedules: tuple[str, str]) -> Path:
         """Write the settings: for each policy its schedule and zone."""
@@ -118,17 +116,6 @@ def rest(daemon: Daemon, operator: Bench, clock: SteeredClock) -> datetime:
     return operator.newest()
 
 
-def answer(daemon: Daemon) -> tuple[int, str]:
-    """What /healthz answers."""
-    address = daemon.said.rpartition("/healthz at ")[2].split()[0]
-    try:
-        with urllib.request.urlopen(f"{address}/healthz", timeout=10) as reply:  # noqa: S310 (our own server)
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
 def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(operator: Bench) -> None:
     """By an hour and by three minutes, in both directions, at any moment, with real backups."""
     (operator.folder / "source").mkdir()
@@ -152,7 +139,7 @@ def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(op
     (told,) = oracle.rows(operator.ledger, "SELECT count(*) AS many FROM event WHERE topic = 'clock-stepped'")
     assert told["many"] >= 6
     bare = oracle.Bare(operator.restic, {"health": PASSWORD}, operator.folder / "bare-cache")
-    assert oracle.strangers(operator.ledger, [operator.folder / "vault" / "health"], bare) == []
+    assert oracle.strangers(operator.ledger, [operator.folder / "primary" / "health"], bare) == []
 
 
 def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Bench) -> None:
@@ -161,15 +148,15 @@ def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Benc
     clock = SteeredClock.made(operator.folder / "clock", start)
     with serving(settings, clock, rate=600) as daemon:
         comes(daemon, lambda: bool(oracle.slots(operator.ledger)))
-        assert answer(daemon)[0] == 200
+        assert daemon.health()[0] == 200
         clock.step(timedelta(days=3652))
-        comes(daemon, lambda: answer(daemon)[0] == 503)
+        comes(daemon, lambda: daemon.health()[0] == 503)
         before = len(oracle.slots(operator.ledger))
         time.sleep(4)  # forty minutes of its clock
         assert len(oracle.slots(operator.ledger)) == before
-        assert "not believed" in answer(daemon)[1]
+        assert "not believed" in daemon.health()[1]
         clock.step(-timedelta(days=3652))
-        comes(daemon, lambda: answer(daemon)[0] == 200)
+        comes(daemon, lambda: daemon.health()[0] == 200)
         comes(daemon, lambda: len(oracle.slots(operator.ledger)) > before + 1)
         newest = rest(daemon, operator, clock)
     due = [("one", "backup", "primary", at) for at in oracle.every(HALF, start, newest)]

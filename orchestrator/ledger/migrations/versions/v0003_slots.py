@@ -24,6 +24,7 @@ def upgrade() -> None:
     """Make the tables of what runs unattended, and let a run name its slot."""
     op.add_column("run", _text("slot", nullable=True))
     _index("ix_run_slot", "run", ["slot"], only="slot IS NOT NULL")
+    _index("ix_run_check", "run", ["tenant", "vault", "finished_at"], only="job = 'check'")
     op.drop_index("ix_run_newest", "run")
     op.create_index("ix_run_newest", "run", ["policy", "job", "vault", "started_at", "id"])  # nothing left to sort
     _make_line()
