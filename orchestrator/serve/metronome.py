@@ -6,6 +6,7 @@ nothing here, and whoever waits for a beat waits by the monotonic clock, a littl
 
 from __future__ import annotations
 
+import logging
 import threading
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +24,9 @@ class Metronome:
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
         self._beaten = threading.Event()
+        library = logging.getLogger("apscheduler")  # a beat that it leaves out is made up for; and our log has a form
+        library.addHandler(logging.NullHandler())
+        library.propagate = False
         self._scheduler = BackgroundScheduler(timezone="UTC")
 
     def __enter__(self) -> Self:

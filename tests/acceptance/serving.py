@@ -175,7 +175,7 @@ class Daemon:
             except urllib.error.HTTPError as error:
                 with error:
                     return error.code, error.read().decode()
-            except (http.client.RemoteDisconnected, ConnectionResetError):
+            except (http.client.HTTPException, ConnectionError):
                 assert self.process.is_alive(), self.said[-3000:]
 
     def stop(self) -> int:

@@ -42,13 +42,13 @@ class JumpingClock(Clock):
     """
 
     def __init__(self, start: datetime = START) -> None:
-        self._start, self._began, self._ahead = start, time.monotonic(), 0.0
+        self._start, self._began, self._ahead, self._off = start, time.monotonic(), 0.0, timedelta()
         self._pair = threading.local()
 
     def now(self) -> datetime:
         passed = self._passed()
         self._pair.told, self._pair.until = passed, time.monotonic() + 0.05
-        return self._start + timedelta(seconds=passed)
+        return self._start + timedelta(seconds=passed) + self._off
 
     def monotonic(self) -> float:
         is_paired = time.monotonic() < getattr(self._pair, "until", 0.0)
@@ -66,6 +66,10 @@ class JumpingClock(Clock):
     def jump(self, by: timedelta) -> None:
         """So much time has passed."""
         self._ahead += by.total_seconds()
+
+    def set(self, by: timedelta) -> None:
+        """The wall clock is set, back where `by` is negative."""
+        self._off += by
 
     def _passed(self) -> float:
         return time.monotonic() - self._began + self._ahead
