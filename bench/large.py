@@ -176,5 +176,7 @@ _RESULTS: Final = {
     "replicate": result_text(ReplicateResult(copied=1)),
     "check": result_text(CheckResult(read_data="10%")),
     "retention": result_text(RetentionResult(kept=30)),
-    "restore_test": result_text(RestoreTestResult(snapshot="a", files_compared=20_000, bytes_compared=1 << 30, seconds=60)),
+    "restore_test": result_text(
+        RestoreTestResult(snapshot="a", files_compared=20_000, bytes_compared=1 << 30, seconds=60)
+    ),
 }

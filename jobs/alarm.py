@@ -24,7 +24,7 @@ from jobs.notice import Notice, NoticeState
 from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.quantity import counted, duration, size
 from jobs.slot import FINAL, Line, Slot, SlotState, WhyKind
-from jobs.verdict import ControlName, Verdict
+from jobs.verdict import Control, ControlName, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,10 +135,11 @@ _REFUSALS: Final = 3
 
 def _retention_dead(known: Known, now: datetime) -> Iterator[Alarm]:
     """Backups green, retention dead: the line's newest due moments were all in vain, and its backups were not."""
+    backups = _newest_good_backups(known)
     for line, slots in _in_force(known):
         own = [slot for slot in slots if slot.why is None or slot.why.kind is not WhyKind.NEWER]
         vain = _newest(own, _IN_VAIN, since=known.good.get(line.key))
-        backup = _newest_good_backup(known, line)
+        backup = backups.get(line.policy)
         if line.job not in _SERVING or len(vain) < _DEAD_AFTER or backup is None:
             continue
         oldest, newest = vain[-1], vain[0]
@@ -192,10 +193,10 @@ def _newest(slots: Sequence[Slot], states: frozenset[SlotState], since: RunRecor
     return found
 
 
-def _newest_good_backup(known: Known, line: Line) -> RunRecord | None:
-    """Of the policy, wherever its primary is: what a replica's retention removes came from there."""
-    backups = [run for (policy, job, _), run in known.good.items() if policy == line.policy and job is Job.BACKUP]
-    return max(backups, key=lambda run: run.started_at, default=None)
+def _newest_good_backups(known: Known) -> dict[PolicyName, RunRecord]:
+    """Of each policy, wherever its primary is: what a replica's retention removes came from there."""
+    backups = [run for run in known.good.values() if run.job is Job.BACKUP]
+    return {run.policy: run for run in sorted(backups, key=lambda run: run.started_at)}
 
 
 def _of_line(line: Line, topic: Topic, what: str, text: str, now: datetime) -> Alarm:
@@ -240,11 +241,17 @@ def _unproven(known: Known, now: datetime) -> Iterator[Alarm]:
         never = [
             _CONTROLS[control.name]
             for control in judged.controls
-            if control.verdict is Verdict.NOT_PROVEN and had > (control.objective or _UNPROVEN_AFTER)
+            if control.verdict is Verdict.NOT_PROVEN and had > _time_to_prove(judged, control)
         ]
         if never:
             text = f"Not proven, so it counts as missed: {', '.join(never)}. Next: tandem status"
             yield _of_place(judged, f"unproven/{judged.policy}/{judged.vault}", text, now)
+
+
+def _time_to_prove(judged: Assessment, control: Control) -> timedelta:
+    """How long it may be without proof. How long a restore takes is proven whenever a restore test is due."""
+    by = judged.control(ControlName.RESTORE_TEST) if control.name is ControlName.RESTORE_TIME else control
+    return (by.objective if by is not None else None) or _UNPROVEN_AFTER
 
 
 def _figures(measured: timedelta | None, objective: timedelta | None) -> str:

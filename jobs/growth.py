@@ -14,6 +14,7 @@ from typing import Final
 from jobs.policy import Policy, PolicyName, VaultName
 
 SPAN: Final = timedelta(days=30)  # how far back one looks
+RECKONED: Final = 30_000  # backups at most: of very many policies a few days are enough
 ENOUGH: Final = timedelta(days=7)  # less room than for that is an alarm
 _DAY: Final = timedelta(days=1)
 

@@ -116,6 +116,7 @@ class _History:
     as_of: datetime
     runs: Mapping[_Place, Sequence[RunRecord]]
     checks: Mapping[_Repository, Sequence[RunRecord]]
+    checked: Mapping[_Repository, Sequence[Proof[CheckResult]]]
     points: Mapping[_Place, Sequence[RecoveryPoint]]
 
     @classmethod
@@ -131,7 +132,8 @@ class _History:
         for point in sorted(points, key=lambda point: (point.time, point.snapshot)):
             if point.seen_at <= as_of:
                 points_of[point.tenant, point.vault, point.policy].append(point)
-        return cls(as_of=as_of, runs=runs_of, checks=checks_of, points=points_of)
+        checked = {repository: checks(made, as_of) for repository, made in checks_of.items()}
+        return cls(as_of=as_of, runs=runs_of, checks=checks_of, checked=checked, points=points_of)
 
     def runs_at(self, policy: Policy, vault: VaultName) -> Sequence[RunRecord]:
         return self.runs.get((policy.tenant, vault, policy.name), ())
@@ -155,7 +157,7 @@ def _judge(policy: Policy, place: tuple[SiteName, VaultName], history: _History)
     newest, point_control = _recovery_point(policy, here, history)
     parity, copy_controls = _copies(policy, vault, history) if is_replica else (None, ())
     own, shared = history.runs_at(policy, vault), history.checks_at(policy, vault)
-    check, check_control = judge_checks(policy, checks(shared, history.as_of), history.as_of)
+    check, check_control = judge_checks(policy, history.checked.get((policy.tenant, vault), ()), history.as_of)
     tests = restore_tests(own, history.as_of)
     test, test_controls = judge_restore_tests(policy, tests, here, newest, history.as_of)
     return Assessment(

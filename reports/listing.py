@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -51,10 +52,13 @@ def status(
     `runs` are the recent and the open ones; one named twice counts once.
     """
     recent = sorted({run.id: run for run in runs}.values(), key=lambda run: (run.started_at, run.id))
+    at: defaultdict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
+    for run in recent:
+        at[run.tenant, run.policy, run.vault].append(run)
     glance = Table(
         key="status",
         columns=_STATUS,
-        rows=tuple(_status_row(judged, recent, now) for judged in assessments),
+        rows=tuple(_status_row(each, at[each.tenant, each.policy, each.vault], now) for each in assessments),
         empty="The settings name no policy.",
     )
     failing = Table(
@@ -71,13 +75,12 @@ def status(
         sections=(
             Section(key="status", title="Policies", tables=(glance,)),
             Section(key="failing", title="What to look at", tables=(failing,)),
-            section(service),
+            *((section(said),) if (said := tuple(service)) else ()),
         ),
     )
 
 
-def _status_row(judged: Assessment, runs: Sequence[RunRecord], now: datetime) -> tuple[Cell, ...]:
-    here = [run for run in runs if (run.tenant, run.policy, run.vault) == (judged.tenant, judged.policy, judged.vault)]
+def _status_row(judged: Assessment, here: Sequence[RunRecord], now: datetime) -> tuple[Cell, ...]:
     wanted = Job.REPLICATE if judged.is_replica else Job.BACKUP
     last = next((run for run in reversed(here) if run.job is wanted and run.state is not RunState.RUNNING), None)
     return (

@@ -1,7 +1,6 @@
 """What monitoring sees, in Prometheus' text format: every kind of job, and a job that failed shows as failed.
 
 Facts in, text out: nothing is counted here and nothing is kept between two expositions. Moments are seconds since 1970.
-https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
 
 from __future__ import annotations
@@ -9,16 +8,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from jobs.event import Topic
-from jobs.history import BackupResult, Job, RestoreResult, RestoreTestResult, RunRecord, RunState
+from jobs.history import BackupResult, Job, RestoreResult, RestoreTestResult, Result, RunState
 from jobs.integrity import Assessment
-from jobs.policy import PolicyName, TenantName, VaultName
+from jobs.policy import PolicyName, SiteName, TenantName, VaultName
 from jobs.slot import SlotState
+from jobs.verdict import ControlName
+from reports.exposition import Family, Page, joined, labelled
 
-if TYPE_CHECKING:
-    from prometheus_client import Metric
+
+class Ended(Protocol):
+    """A run that has ended, as far as it is shown."""
+
+    @property
+    def job(self) -> Job: ...
+    @property
+    def state(self) -> RunState: ...
+    @property
+    def started_at(self) -> datetime: ...
+    @property
+    def finished_at(self) -> datetime | None: ...
+    @property
+    def result(self) -> Result | None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,11 +44,12 @@ class LastRun:
     bytes: int | None = None
 
     @classmethod
-    def of(cls, run: RunRecord) -> LastRun:
-        """What is shown of a run that has ended: thousands of them are held at once."""
+    def of(cls, run: Ended) -> LastRun:
+        """What is shown of a run that has ended. Its result is read where its job counts bytes, and only there."""
         ended_at = run.finished_at or run.started_at
         took = max(ended_at - run.started_at, timedelta(0))  # a clock may have been set back in between
-        return cls(state=run.state, ended_at=ended_at, seconds=took.total_seconds(), bytes=_bytes(run))
+        counted = _bytes(run.result) if run.job in _COUNTS else None
+        return cls(state=run.state, ended_at=ended_at, seconds=took.total_seconds(), bytes=counted)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +62,52 @@ class JobFacts:
     vault: VaultName
     last: LastRun | None = None  # the newest that has ended
     last_good: datetime | None = None  # when the newest ended that did what it was to do, if only in part
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlFacts:
+    """One control of a place, with what was measured and what was promised in seconds."""
+
+    name: ControlName
+    objective: float | None
+    measured: float | None
+    fails: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceFacts:
+    """How one policy stood at one site when it was judged: tens of thousands of them are held."""
+
+    tenant: TenantName
+    policy: PolicyName
+    site: SiteName
+    as_of: datetime
+    newest: datetime | None
+    controls: tuple[ControlFacts, ...]
+
+    @classmethod
+    def of(cls, judged: Assessment) -> PlaceFacts:
+        """What is shown of a verdict."""
+        return cls(
+            tenant=judged.tenant,
+            policy=judged.policy,
+            site=judged.site,
+            as_of=judged.as_of,
+            newest=None if judged.newest is None else judged.newest.time,
+            controls=tuple(
+                ControlFacts(
+                    name=control.name,
+                    objective=_length(control.objective),
+                    measured=_length(control.measured),
+                    fails=control.verdict.fails,
+                )
+                for control in judged.controls
+            ),
+        )
+
+
+def _length(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,145 +138,124 @@ class MetricFacts:
     healthy: bool
     tick_age: float | None  # seconds; None before the first tick
     lease_term: int | None
-    jobs: Sequence[JobFacts] = ()
+    jobs: Iterable[JobFacts] = ()  # gone through once
     slots: Mapping[SlotState, int] = field(default_factory=dict)  # due within the last 24 hours
     waiting: Mapping[Job, Sequence[datetime]] = field(default_factory=dict)  # when the slots that wait were due
     under_way: Mapping[Job, int] = field(default_factory=dict)
-    assessments: Sequence[Assessment] = ()
+    places: Sequence[PlaceFacts] = ()
     channels: Sequence[ChannelFacts] = ()
     alarms: Mapping[Topic, int] = field(default_factory=dict)
     dead_man: DeadManFacts | None = None
 
 
 Sample = tuple[Sequence[str], float]  # the labels' values, and the figure
-_JOB: Final = ("tenant", "policy", "job", "vault")  # few: each label of 200,000 samples takes a quarter of a second
-_PLACE: Final = ("tenant", "policy", "site", "control")
+_JOB: Final = ("tenant", "policy", "job", "vault")  # few: there are hundreds of thousands of samples
+_PLACE: Final = ("tenant", "policy", "site")
 
 
-def exposition(facts: MetricFacts) -> str:
+def exposition(facts: MetricFacts) -> Page:
     """The text of /metrics."""
-    from prometheus_client import CollectorRegistry, generate_latest
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(facts))
-    return generate_latest(registry).decode()
+    parts = (_of_service(facts), _of_jobs(facts.jobs), _of_slots(facts), _of_promises(facts.places), _of_telling(facts))
+    return joined([family.page() for part in parts for family in part])
 
 
-class _Collected:
-    """What prometheus_client asks for metrics."""
-
-    def __init__(self, facts: MetricFacts) -> None:
-        self._facts = facts
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: asked for in advance, and it would be built twice."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family, each with all its samples."""
-        from prometheus_client.core import GaugeMetricFamily
-
-        for name, documentation, labels, samples in _families(self._facts):
-            family = GaugeMetricFamily(f"tandem_{name}", documentation, labels=labels)
-            for values, figure in samples:
-                family.add_metric(values, figure)
-            yield family
-
-
-Family = tuple[str, str, Sequence[str], Iterable[Sample]]
-
-
-def _families(facts: MetricFacts) -> Iterator[Family]:
-    yield from _of_service(facts)
-    yield from _of_jobs(facts.jobs)
-    yield from _of_slots(facts)
-    yield from _of_promises(facts.assessments)
-    yield from _of_telling(facts)
+def _family(name: str, documentation: str, labels: Sequence[str], samples: Iterable[Sample]) -> Family:
+    made = Family(f"tandem_{name}", documentation)
+    for values, figure in samples:
+        made.add(labelled(labels, values), figure)
+    return made
 
 
 def _of_service(facts: MetricFacts) -> Iterator[Family]:
-    yield "build_info", "The running version.", ("version",), [((facts.version,), 1.0)]
-    yield "figures_timestamp_seconds", "When these figures were taken.", (), [((), facts.at.timestamp())]
-    yield "started_timestamp_seconds", "When serve started.", (), [((), facts.started_at.timestamp())]
-    yield "healthy", "1 when /healthz is green.", (), [((), float(facts.healthy))]
+    yield _family("build_info", "The running version.", ("version",), [((facts.version,), 1.0)])
+    yield _family("figures_timestamp_seconds", "When these figures were taken.", (), [((), facts.at.timestamp())])
+    yield _family("started_timestamp_seconds", "When serve started.", (), [((), facts.started_at.timestamp())])
+    yield _family("healthy", "1 when /healthz is green.", (), [((), float(facts.healthy))])
     ticked = [] if facts.tick_age is None else [((), facts.tick_age)]
-    yield "scheduler_tick_age_seconds", "How long ago the scheduler last went round.", (), ticked
+    yield _family("scheduler_tick_age_seconds", "How long ago the scheduler last went round.", (), ticked)
     term = [] if facts.lease_term is None else [((), float(facts.lease_term))]
-    yield "lease_term", "How often the scheduling has changed hands.", (), term
+    yield _family("lease_term", "How often the scheduling has changed hands.", (), term)
 
 
-def _of_jobs(jobs: Sequence[JobFacts]) -> Iterator[Family]:
-    named = [((job.tenant, job.policy, job.job.value, job.vault), job) for job in jobs]
-    ended = [(labels, job.last) for labels, job in named if job.last is not None]
-    good = [(labels, _seconds(job.last_good)) for labels, job in named]
-    yield "last_good_timestamp_seconds", "When it last did what it was to do; 0: never.", _JOB, good
-    when = [(labels, last.ended_at.timestamp()) for labels, last in ended]
-    yield "last_run_timestamp_seconds", "When its last run ended, however it ended.", _JOB, when
-    states = [((*labels, last.state.value), 1.0) for labels, last in ended]
-    yield "last_run_state", "How its last run ended: 1 beside the state.", (*_JOB, "state"), states
-    took = [(labels, last.seconds) for labels, last in ended]
-    yield "last_run_duration_seconds", "How long its last run took.", _JOB, took
-    told = [(labels, float(last.bytes)) for labels, last in ended if last.bytes is not None]
-    yield "last_run_bytes", "Bytes of the source, or of what was restored, in its last run.", _JOB, told
+def _of_jobs(jobs: Iterable[JobFacts]) -> Iterator[Family]:
+    """All five grow side by side: of tens of thousands of jobs none has to be kept."""
+    good = Family("tandem_last_good_timestamp_seconds", "When it last did what it was to do; 0: never.")
+    when = Family("tandem_last_run_timestamp_seconds", "When its last run ended, however it ended.")
+    states = Family("tandem_last_run_state", "How its last run ended: 1 beside the state.")
+    took = Family("tandem_last_run_duration_seconds", "How long its last run took.")
+    told = Family("tandem_last_run_bytes", "Bytes of the source, or of what was restored, in its last run.")
+    for each in jobs:
+        labels, last = labelled(_JOB, (each.tenant, each.policy, each.job.value, each.vault)), each.last
+        good.add(labels, _seconds(each.last_good))
+        if last is not None:
+            when.add(labels, last.ended_at.timestamp())
+            states.add(f'{labels[:-1]},state="{last.state.value}"}}', 1.0)
+            took.add(labels, last.seconds)
+            if last.bytes is not None:
+                told.add(labels, float(last.bytes))
+    yield from (good, when, states, took, told)
 
 
 def _of_slots(facts: MetricFacts) -> Iterator[Family]:
     counts = [((state.value,), float(facts.slots.get(state, 0))) for state in SlotState]
-    yield "slots", "Slots that were due within the last 24 hours, by state.", ("state",), counts
+    yield _family("slots", "Slots that were due within the last 24 hours, by state.", ("state",), counts)
     waiting = [((job.value,), float(len(facts.waiting.get(job, ())))) for job in Job]
-    yield "slots_waiting", "Slots that are due and have not begun.", ("job",), waiting
+    yield _family("slots_waiting", "Slots that are due and have not begun.", ("job",), waiting)
     oldest = [((job.value,), _age(min(facts.waiting.get(job, ()), default=None), facts.at)) for job in Job]
-    yield "slots_oldest_waiting_seconds", "How long the oldest of them has been due.", ("job",), oldest
+    yield _family("slots_oldest_waiting_seconds", "How long the oldest of them has been due.", ("job",), oldest)
     runs = [((job.value,), float(facts.under_way.get(job, 0))) for job in Job]
-    yield "runs_under_way", "Runs under way.", ("job",), runs
+    yield _family("runs_under_way", "Runs under way.", ("job",), runs)
 
 
-def _of_promises(assessments: Sequence[Assessment]) -> Iterator[Family]:
-    judged = [((), max(each.as_of for each in assessments).timestamp())] if assessments else []
-    yield "judged_timestamp_seconds", "When the figures below were judged.", (), judged
-    newest = [
-        ((each.tenant, each.policy, each.site), _seconds(None if each.newest is None else each.newest.time))
-        for each in assessments
-    ]
-    help_newest = "Time of the newest recovery point that counts; 0: there is none."
-    yield "recovery_point_timestamp_seconds", help_newest, _PLACE[:3], newest
-    controls = [((e.tenant, e.policy, e.site, c.name.value), c) for e in assessments for c in e.controls]
-    limits = [(labels, c.objective.total_seconds()) for labels, c in controls if c.objective is not None]
-    yield "objective_seconds", "What was promised.", _PLACE, limits
-    timed = [(labels, c.measured.total_seconds()) for labels, c in controls if c.measured is not None]
-    yield "measured_seconds", "What is promised, as it was when it was judged.", _PLACE, timed
-    fails = [(labels, float(c.verdict.fails)) for labels, c in controls]
-    yield "promise_broken", "1 when a control is missed or not proven.", _PLACE, fails
+def _of_promises(places: Sequence[PlaceFacts]) -> Iterator[Family]:
+    judged = [((), max(each.as_of for each in places).timestamp())] if places else []
+    yield _family("judged_timestamp_seconds", "When the figures below were judged.", (), judged)
+    newest = Family(
+        "tandem_recovery_point_timestamp_seconds", "Time of the newest recovery point that counts; 0: there is none."
+    )
+    limits = Family("tandem_objective_seconds", "What was promised.")
+    timed = Family("tandem_measured_seconds", "What is promised, as it was when it was judged.")
+    fails = Family("tandem_promise_broken", "1 when a control is missed or not proven.")
+    for each in places:
+        place = labelled(_PLACE, (each.tenant, each.policy, each.site))
+        newest.add(place, _seconds(each.newest))
+        for control in each.controls:
+            labels = f'{place[:-1]},control="{control.name.value}"}}'
+            if control.objective is not None:
+                limits.add(labels, control.objective)
+            if control.measured is not None:
+                timed.add(labels, control.measured)
+            fails.add(labels, float(control.fails))
+    yield from (newest, limits, timed, fails)
 
 
 def _of_telling(facts: MetricFacts) -> Iterator[Family]:
     channels = facts.channels
     pending = [((each.channel,), float(each.pending)) for each in channels]
-    yield "notices_pending", "Notices that are not delivered yet.", ("channel",), pending
+    yield _family("notices_pending", "Notices that are not delivered yet.", ("channel",), pending)
     oldest = [((each.channel,), _age(each.oldest, facts.at)) for each in channels]
-    yield "notices_oldest_pending_seconds", "How long ago the oldest of them was made.", ("channel",), oldest
+    yield _family("notices_oldest_pending_seconds", "How long ago the oldest of them was made.", ("channel",), oldest)
     given_up = [((each.channel,), float(each.given_up)) for each in channels]
-    yield "notices_given_up", "Notices that were given up, of those made in the last 3 days.", ("channel",), given_up
+    yield _family("notices_given_up", "Those given up, of the last 3 days.", ("channel",), given_up)
     alarms = [((topic.value,), float(count)) for topic, count in sorted(facts.alarms.items())]
-    yield "alarms", "Conditions that hold now.", ("topic",), alarms
+    yield _family("alarms", "Conditions that hold now.", ("topic",), alarms)
     if facts.dead_man is not None:
         heard = [((), _seconds(facts.dead_man.heard_at))]
-        yield "dead_man_heard_timestamp_seconds", "When the watcher elsewhere last answered; 0: never.", (), heard
-        yield (
-            "dead_man_failures",
-            "Calls to it that failed, since the start.",
-            (),
-            [((), float(facts.dead_man.failures))],
-        )
+        yield _family("dead_man_heard_timestamp_seconds", "When the watcher last answered; 0: never.", (), heard)
+        failures = [((), float(facts.dead_man.failures))]
+        yield _family("dead_man_failures", "Calls to it that failed, since the start.", (), failures)
 
 
-def _bytes(run: RunRecord) -> int | None:
-    """None where the job counts no bytes."""
-    match run.result:
+_COUNTS: Final = frozenset({Job.BACKUP, Job.RESTORE, Job.RESTORE_TEST})
+
+
+def _bytes(result: Result | None) -> int | None:
+    """None where nothing was counted."""
+    match result:
         case BackupResult() | RestoreResult():
-            return run.result.bytes
+            return result.bytes
         case RestoreTestResult():
-            return run.result.bytes_compared
+            return result.bytes_compared
         case _:
             return None
 

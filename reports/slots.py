@@ -59,6 +59,7 @@ def slots(listed: Sequence[Slot], counted: Tally, asked: Asked, *, zone: tzinfo)
             Fact(key="found", label="On record", cell=count(counted.found)),
             Fact(key="unmade", label="Not looked at yet", cell=_unmade(counted)),
         ),
+        facts=_facts(asked, zone),
         sections=(
             *mismatches(counted),
             Section(key="states", title="By job", tables=(states_table(counted.by_job),)),
@@ -75,6 +76,16 @@ def _span(asked: Asked, zone: tzinfo) -> str:
     since = () if asked.since is None else (f"since {clock(asked.since, zone)}",)
     until = () if asked.until is None else (f"before {clock(asked.until, zone)}",)
     return ", ".join((*since, *until))
+
+
+def _facts(asked: Asked, zone: tzinfo) -> tuple[Fact, ...]:
+    if asked.since is None and asked.until is None:
+        return ()
+    span = {
+        "since": None if asked.since is None else iso(asked.since),
+        "until": None if asked.until is None else iso(asked.until),
+    }
+    return (Fact(key="span", label="Due", cell=Cell(text=_span(asked, zone), value=span)),)
 
 
 def _unmade(counted: Tally) -> Cell:
@@ -165,6 +176,7 @@ def _row(slot: Slot, zone: tzinfo) -> tuple[Cell, ...]:
                 "vault": slot.vault,
                 "settings": slot.settings_hash,
                 "attempts": slot.attempts,
+                "run": slot.run,
             },
             details=(f"at {slot.site}",),
         ),
@@ -176,6 +188,7 @@ def _row(slot: Slot, zone: tzinfo) -> tuple[Cell, ...]:
                 "known": iso(slot.known_at),
                 "until": None if slot.until is None else iso(slot.until),
                 "closed": None if slot.closed_at is None else iso(slot.closed_at),
+                "retry": None if slot.retry_at is None else iso(slot.retry_at),
             },
             details=_when(slot, zone),
         ),

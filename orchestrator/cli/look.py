@@ -171,8 +171,8 @@ def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         raise UsageError(str(mistake)) from mistake
     with _opened(settings) as ledger:
         until = asked_for.as_of(now)
-        records = ledger.runs(until=until)
-        points = ledger.points_ever(until)
+        seen = ledger.hindsight(asked_for.start, until)
+        records, points = seen.runs, seen.points
         tenant = asked.tenant(settings, arguments.tenant)
         unattended = due.of_period(ledger, asked_for.start, until, tenant)
         policies = settings.policies if until == now else _as_they_stood(ledger, settings, asked_for, records)

@@ -15,8 +15,7 @@ from typing import Final
 
 from jobs.checkup import Finding, Grade
 from jobs.failure import FailureKind
-from jobs.growth import ENOUGH, SPAN, Growth, growth
-from jobs.history import Job, RunState
+from jobs.growth import ENOUGH, RECKONED, SPAN, Growth, growth
 from jobs.policy import TenantName, VaultName
 from jobs.quantity import counted, duration, size
 from orchestrator import wiring
@@ -170,9 +169,8 @@ def _removed(store: Store, ref: FileRef) -> bool:
 
 def _growth(case: Case, vault: VaultSettings) -> Growth:
     now = case.clock.now()
-    good = (RunState.SUCCEEDED, RunState.PARTIAL)
-    runs = case.ledger.runs(job=Job.BACKUP, states=good, since=now - SPAN) if case.ledger is not None else ()
-    return growth(runs, case.settings.policies, _sharing(case, vault), now)
+    backups = case.ledger.stored(now - SPAN, RECKONED) if case.ledger is not None else ()
+    return growth(backups, case.settings.policies, _sharing(case, vault), now)
 
 
 def _sharing(case: Case, vault: VaultSettings) -> Sequence[VaultName]:

@@ -32,6 +32,7 @@ class Alarms(Room):
         """
         over = [{"key": escape(key), "now": micros(now)} for key in cleared]
         with self._database.deciding("write") as transaction:
+            self._still_decides(transaction)
             transaction.change_each("UPDATE alarm SET cleared_at = :now WHERE key = :key AND cleared_at IS NULL", over)
             insert_each(
                 transaction,

@@ -148,10 +148,10 @@ def _rows(names: Iterable[str]) -> str:
 def _brief_of(row: Row) -> Brief:
     with reading(f"run {row['id']}"):
         return Brief(
-            policy=intern(row["policy"]),
+            policy=PolicyName(intern(row["policy"])),
             job=Job(row["job"]),
-            vault=intern(row["vault"]),
-            tenant=intern(row["tenant"]),
+            vault=VaultName(intern(row["vault"])),
+            tenant=TenantName(intern(row["tenant"])),
             state=RunState(row["state"]),
             started_at=moment(row["started_at"]),
             finished_at=moment_or_none(row["finished_at"]),
@@ -161,7 +161,8 @@ def _brief_of(row: Row) -> Brief:
 
 def _place_of(row: Row) -> tuple[Place, TenantName]:
     with reading(f"a line of {row['policy']}"):
-        return (intern(row["policy"]), Job(row["job"]), intern(row["vault"])), intern(row["tenant"])
+        place = (PolicyName(intern(row["policy"])), Job(row["job"]), VaultName(intern(row["vault"])))
+        return place, TenantName(intern(row["tenant"]))
 
 
 def _stored_of(row: Row) -> Stored:
@@ -169,5 +170,5 @@ def _stored_of(row: Row) -> Stored:
         result = None if row["result"] is None else result_of(row["result"])
         counted = result if isinstance(result, BackupResult) else BackupResult()
         return Stored(
-            policy=intern(row["policy"]), at=moment(row["started_at"]), bytes=counted.bytes, added=counted.bytes_added
+            policy=PolicyName(intern(row["policy"])), at=moment(row["started_at"]), bytes=counted.bytes, added=counted.bytes_added
         )

@@ -91,6 +91,7 @@ _POSTGRESQL: Final[Mapping[str, FailureKind]] = MappingProxyType(
         "08": FailureKind.LEDGER_MISSING,
         "53": FailureKind.BUSY,
         "57": FailureKind.LEDGER_MISSING,
+        "58": FailureKind.LEDGER_DAMAGED,
         "XX": FailureKind.LEDGER_DAMAGED,
     }
 )

@@ -41,13 +41,13 @@ _JUDGED: Final = """
             AND differing.job = run.job AND differing.whose = run.policy
     WHERE {whose_runs} AND ({under_way} run.job <> 'restore' AND (
         settled.since IS NULL OR run.finished_at >= settled.since OR run.finished_at >= differing.since
-        OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE gone_at IS NULL AND {whose_points})))
+        OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE {there} AND {whose_points})))
     ORDER BY run.started_at, run.id
 """
 # Where a point is gone from one site and there at the other, its removal tells that it was copied before.
 _THERE: Final = """
     SELECT * FROM recovery_point WHERE {whose_points} AND (
-        gone_at IS NULL OR origin IN (SELECT origin FROM recovery_point WHERE gone_at IS NULL AND {whose_points}))
+        {shown} OR origin IN (SELECT origin FROM recovery_point WHERE {there} AND {whose_points}))
     ORDER BY time, snapshot
 """
 
@@ -59,6 +59,8 @@ class Questions:
     whose_runs: str
     whose_points: str
     under_way: str = ""
+    there: str = "gone_at IS NULL"
+    shown: str = "gone_at IS NULL"
 
     def of(self, names: Iterable[str]) -> Questions:
         """The same of the policies whose names are the values called so."""
@@ -72,12 +74,14 @@ class Questions:
     @property
     def runs(self) -> str:
         """The statement that finds the runs."""
-        return _JUDGED.format(whose_runs=self.whose_runs, whose_points=self.whose_points, under_way=self.under_way)
+        return _JUDGED.format(
+            whose_runs=self.whose_runs, whose_points=self.whose_points, under_way=self.under_way, there=self.there
+        )
 
     @property
     def points(self) -> str:
         """The statement that finds the points."""
-        return _THERE.format(whose_points=self.whose_points)
+        return _THERE.format(whose_points=self.whose_points, there=self.there, shown=self.shown)
 
 
 ALL: Final = Questions(whose_runs="1 = 1", whose_points="1 = 1", under_way="run.state = 'running' OR")
@@ -89,6 +93,14 @@ OF_POLICIES: Final = Questions(
 OF_CHECKS: Final = Questions(
     whose_runs="run.job = 'check' AND run.finished_at IS NOT NULL AND run.tenant = :tenant",
     whose_points="1 = 0",
+)
+# What a report judges as of the end of a period, and all that ran, came and went in it.
+OF_A_PERIOD: Final = Questions(
+    whose_runs="run.started_at < :at",
+    whose_points="seen_at <= :at",
+    under_way="run.started_at >= :since OR",
+    there="(gone_at IS NULL OR gone_at > :at)",
+    shown="gone_at IS NULL OR gone_at >= :since",
 )
 
 

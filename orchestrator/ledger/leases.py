@@ -44,7 +44,8 @@ class Leases(Room):
     def take_lease(self, owner: Owner, now: datetime, over: Lease | None = None) -> Lease:
         """Take the lease when nobody has it, or over one that was seen to be dead, exactly as it was seen.
 
-        Raises Busy when somebody has it and it is not, or no longer, as `over` says.
+        From then on this ledger refuses what is decided through it (lines, slots, claims, notices, alarms) once the
+        lease is another's. Raises Busy when somebody has it and it is not, or no longer, as `over` says.
         """
         with self._database.deciding("write") as transaction:
             found = transaction.rows(_LEASE, {})
@@ -58,7 +59,9 @@ class Leases(Room):
             # Again on the row itself: a beat does not wait for its turn to decide.
             if transaction.change(_TAKE, {**owner_row(owner), **seen, "now": micros(now)}) != 1:
                 raise _taken(_there(transaction))
-            return _there(transaction)
+            taken = _there(transaction)
+        self._term = taken.term
+        return taken
 
     def beat(self, lease: Lease, now: datetime) -> Lease:
         """Count up the holder's sign of life. Raises Superseded when the lease is no longer of this term."""
@@ -72,6 +75,8 @@ class Leases(Room):
         """Let go of the lease; one that is another's by now is left alone."""
         with self._database.writing("write") as transaction:
             transaction.change(_DROP, {"term": lease.term})
+        if lease.term == self._term:
+            self._term = None
 
 
 def _held(found: list[Row]) -> Lease | None:

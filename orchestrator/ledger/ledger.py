@@ -18,11 +18,11 @@ from jobs.history import KnownRepository
 from orchestrator.ledger.accounts import Accounts
 from orchestrator.ledger.alarms import Alarms
 from orchestrator.ledger.briefs import Briefs
-from orchestrator.ledger.codec import point_of, run_of
+from orchestrator.ledger.codec import micros, point_of, run_of
 from orchestrator.ledger.events import Events
 from orchestrator.ledger.existence import Existence
 from orchestrator.ledger.faults import Busy, LedgerError, Superseded
-from orchestrator.ledger.glance import ALL, OF_CHECKS, OF_POLICIES, Glance, judged
+from orchestrator.ledger.glance import ALL, OF_A_PERIOD, OF_CHECKS, OF_POLICIES, Glance, judged
 from orchestrator.ledger.leases import Leases
 from orchestrator.ledger.outbox import Outbox
 from orchestrator.ledger.place import refused, sqlite_path
@@ -86,6 +86,16 @@ class Ledger(Runs, Briefs, Existence, Slots, Accounts, Events, Outbox, Alarms, L
             points = transaction.rows(OF_POLICIES.of(names).points, names)
             checks = transaction.rows(OF_CHECKS.runs, {**judged(at), "tenant": tenant})
         return Glance(runs=self._read((*runs, *checks), run_of), points=self._read(points, point_of))
+
+    def hindsight(self, since: datetime, at: datetime) -> Glance:
+        """What a report of the time from `since` on judges as of `at`, and all runs and points of that time.
+
+        It is judged like all that ever was; what came after `at` changes nothing of it.
+        """
+        values = {**judged(at), "since": micros(since)}
+        with self._database.reading("read") as transaction:
+            runs, points = transaction.rows(OF_A_PERIOD.runs, values), transaction.rows(OF_A_PERIOD.points, values)
+        return Glance(runs=self._read(runs, run_of), points=self._read(points, point_of))
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of one instant of a SQLite ledger to a file, while others use the ledger.

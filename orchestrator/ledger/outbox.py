@@ -36,6 +36,7 @@ class Outbox(Room):
         """
         rows = [notice_row(notice) for notice in notices]
         with self._database.deciding("write") as transaction:
+            self._still_decides(transaction)
             told = _told(transaction)
             if told > told_until or seen not in {None, told}:
                 message = f"queue notices up to event {told_until}: another process has told up to event {told}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from jobs.failure import Failure, FailureKind
 from orchestrator.ledger.codec import UnreadableRowError
 from orchestrator.ledger.database import Database, Row, Transaction, Values
-from orchestrator.ledger.faults import LedgerError
+from orchestrator.ledger.faults import LedgerError, Superseded
 
 _T = TypeVar("_T")
+_TERM: Final = "SELECT term FROM lease WHERE id = 1"
 
 
 class Room:
@@ -19,11 +20,22 @@ class Room:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._term: int | None = None  # of the lease that was taken through this ledger, until it is let go
 
     @property
     def label(self) -> str:
         """What people are shown: a file, or a server and its database. Never a password."""
         return self._database.label
+
+    def _still_decides(self, transaction: Transaction) -> None:
+        """Refuse what is decided under a lease that is another's by now: its holder stood still, and does not know it.
+
+        For deciding transactions: the lease is taken in one, too. Raises Superseded. A process that never took the
+        lease, such as a person's command, is not asked.
+        """
+        if self._term is not None and transaction.rows(_TERM, {}) != [{"term": self._term}]:
+            message = f"write the ledger {self.label}: the lease of term {self._term} is another's by now"
+            raise Superseded(Failure(kind=FailureKind.BUSY, message=message))
 
     def _ask(self, statement: str, values: Values, reader: Callable[[Row], _T]) -> tuple[_T, ...]:
         with self._database.reading("read") as transaction:

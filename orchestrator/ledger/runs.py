@@ -69,6 +69,7 @@ class Runs(Room):
         if slot is not None:
             record = replace(record, slot=slot)
         with self._database.deciding("write") as transaction:
+            self._still_decides(transaction)
             open_runs = self._read(transaction.rows(_OPEN, {}), run_of)
             other = conflict(open_runs, record, unmade=_unmade(transaction, record))
             if other is not None:

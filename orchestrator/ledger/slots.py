@@ -46,7 +46,7 @@ _WAIT: Final = f"UPDATE slot SET {_WHY} WHERE id = :id AND state = 'due'"  # noq
 _CLOSED: Final = "closed_at IS NOT NULL AND state <> 'skipped' ORDER BY due DESC, id DESC LIMIT"
 _TAIL: Final = f"SELECT * FROM slot WHERE policy = :policy AND job = :job AND vault = :vault AND {_CLOSED} :each"  # noqa: S608 (constants)
 _AILING: Final = (
-    "SELECT * FROM line WHERE until IS NULL AND (SELECT state FROM slot"  # noqa: S608 (constants)
+    "SELECT * FROM line WHERE id > :after AND id <= :last AND until IS NULL AND (SELECT state FROM slot"  # noqa: S608 (constants)
     f" WHERE slot.policy = line.policy AND slot.job = line.job AND slot.vault = line.vault AND {_CLOSED} 1)"
     " NOT IN ('succeeded', 'partial') ORDER BY id"
 )
@@ -59,6 +59,7 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
         "until": "due < :until",
     }
 )
+_LINES_AT_ONCE: Final = 4000  # looked at in one question, while others wait
 _AT_ONCE: Final = 500  # ids in one question; SQLite takes 32,766 values, and older ones 999
 
 
@@ -87,6 +88,7 @@ class Slots(Room):
         if len(keys) < len(begun) or any(line.until is not None for line in begun):
             raise ValueError("of each policy's job at a vault one line can begin, and it has no end yet")
         with self._database.deciding("write") as transaction:
+            self._still_decides(transaction)
             standing = {line.id: line for line in self._read(transaction.rows(_IN_FORCE, {}), line_of)}
             if not over.keys() <= standing.keys():
                 raise _other_settings(f"line {min(over.keys() - standing.keys())} is not in force")
@@ -111,6 +113,7 @@ class Slots(Room):
         """
         slots, events = tuple(slots), tuple(events)
         with self._database.deciding("write") as transaction:
+            self._still_decides(transaction)
             news = _of_new_slots(transaction, slots, events) if events else ()
             insert_each(transaction, "slot", [slot_row(slot) for slot in slots], " ON CONFLICT (id) DO NOTHING")
             transaction.change_each(
@@ -156,11 +159,21 @@ class Slots(Room):
 
         `each` at most, the newest first, those of the line's former settings included; skipped slots count for nothing.
         """
-        with self._database.reading("read") as transaction:
-            lines = transaction.rows(_AILING, {})
-            keys = [{name: line[name] for name in ("policy", "job", "vault")} for line in lines]
-            found = [row for key in keys for row in transaction.rows(_TAIL, {**key, "each": each})]
+        lines: list[Row] = []
+        found: list[Row] = []
+        after, newest = 0, self._newest_line()
+        while after < newest:
+            with self._database.reading("read") as transaction:
+                ailing = transaction.rows(_AILING, {"after": after, "last": after + _LINES_AT_ONCE})
+                keys = [{name: line[name] for name in ("policy", "job", "vault")} for line in ailing]
+                found += [row for key in keys for row in transaction.rows(_TAIL, {**key, "each": each})]
+            lines += ailing
+            after += _LINES_AT_ONCE
         return self._read(lines, line_of), self._read(found, slot_of)
+
+    def _newest_line(self) -> int:
+        (number,) = self._ask("SELECT coalesce(max(id), 0) AS newest FROM line", {}, lambda row: int(row["newest"]))
+        return number
 
     def policies_since(self) -> Mapping[PolicyName, datetime]:
         """When each policy first had a line."""
@@ -205,6 +218,7 @@ class Slots(Room):
             for closing in closings
         ]
         with self._database.deciding("write") as transaction:
+            self._still_decides(transaction)
             due = {
                 row["id"]
                 for row in transaction.rows("SELECT id FROM slot WHERE closed_at IS NULL AND state = 'due'", {})

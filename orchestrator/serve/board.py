@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,6 +16,7 @@ from orchestrator.ledger.ledger import Ledger
 Good = dict[tuple[PolicyName, Job, VaultName], RunRecord]
 
 _GOOD_RUNS: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
+_BUT_CHECKS: Final = tuple(job for job in Job if job is not Job.CHECK)
 _FINISHED: Final = (*_GOOD_RUNS, RunState.FAILED, RunState.INTERRUPTED)  # what was blocked or skipped was no attempt
 # How long until everything is looked at again: people's own runs end without telling us.
 _AGAIN: Final = timedelta(seconds=30)
@@ -28,9 +29,11 @@ class Board:
         self._ledger = ledger
         self._open: dict[str, Slot] = {}
         self._closed: dict[str, Slot] = {}  # of those that open ones wait for
-        self._good: Good = {}
+        self._good: dict[PolicyName, Good] = {}  # of the policies that have open slots
+        self._checks: Good = {}  # of all: a check speaks for every policy of its repository
         self._last_backups: dict[PolicyName, RunRecord] = {}
         self._look_at: datetime | None = None
+        self._looked: tuple[set[str], datetime] | None = None  # when last, and what was under way then
         self._stale = True
         self.load()
 
@@ -38,10 +41,11 @@ class Board:
         """Copy everything anew. Raises LedgerError."""
         self._open = {slot.id: slot for slot in self._ledger.open_slots()}
         self._closed = {}
-        self._good = dict(self._ledger.last_runs(_GOOD_RUNS))
-        backups = self._ledger.last_runs(_FINISHED, (Job.BACKUP,)).values()
-        self._last_backups = {run.policy: run for run in sorted(backups, key=_began)}
+        self._good = {}
+        self._last_backups = {}
+        self._checks = dict(self._ledger.last_runs(_GOOD_RUNS, (Job.CHECK,)))
         self._look_at = None
+        self._looked = None
         self._stale = False
 
     def add(self, slots: Iterable[Slot]) -> None:
@@ -58,12 +62,25 @@ class Board:
             self._look_at = None
 
     def done(self, record: RunRecord) -> None:
-        """A run has ended."""
+        """A run has ended. It is on record: of a policy that is not remembered it will be read when it is asked for."""
         self._look_at = None
-        if record.state in _GOOD_RUNS:
-            self._good[record.policy, record.job, record.vault] = record
-        if record.job is Job.BACKUP and record.state in _FINISHED:
+        known = self._checks if record.job is Job.CHECK else self._good.get(record.policy)
+        if known is not None and record.state in _GOOD_RUNS:
+            known[record.policy, record.job, record.vault] = record
+        if record.policy in self._good and record.job is Job.BACKUP and record.state in _FINISHED:
             self._last_backups[record.policy] = record
+
+    def _remember(self, policies: set[PolicyName]) -> Good:
+        """The newest good runs of these policies, and all checks. Others are forgotten: there are tens of thousands."""
+        unknown = policies - self._good.keys()
+        good = self._ledger.last_runs(_GOOD_RUNS, _BUT_CHECKS, policies=unknown) if unknown else {}
+        backups = self._ledger.last_runs(_FINISHED, (Job.BACKUP,), policies=unknown).values() if unknown else ()
+        self._good = {policy: self._good.get(policy, {}) for policy in policies}
+        for place, run in good.items():
+            self._good[run.policy][place] = run
+        self._last_backups = {policy: run for policy, run in self._last_backups.items() if policy in policies}
+        self._last_backups |= {run.policy: run for run in sorted(backups, key=_began)}
+        return {**self._checks, **{place: run for theirs in self._good.values() for place, run in theirs.items()}}
 
     def _put(self, slot: Slot) -> None:
         if slot.state in OPEN:
@@ -86,8 +103,7 @@ class Board:
 
     def is_to_be_looked_at(self, now: datetime) -> bool:
         """Whether dispatch may come to another answer than the last time."""
-        waiting = any(slot.state is SlotState.DUE for slot in self._open.values())
-        return self._stale or (waiting and (self._look_at is None or now >= self._look_at))
+        return self._stale or (bool(self._open) and (self._look_at is None or now >= self._look_at))
 
     def moves(
         self, policies: Mapping[PolicyName, Policy], limits: Concurrency, begun: Iterable[RunRecord], now: datetime
@@ -99,12 +115,14 @@ class Board:
         for run in under_way.values():
             if run.slot in self._open:
                 self._open[run.slot] = replace(self._open[run.slot], state=SlotState.RUNNING)
+        self._learn_of_ends(under_way.keys())
+        self._learn_of_others({run.id for run in under_way.values()}, now)
         slots = tuple(self._open.values())
         known = Situation(
             policies=policies,
             related=self._related(slots, policies),
             under_way=tuple(under_way.values()),
-            good=self._good,
+            good=self._remember({slot.policy for slot in slots}),
             last_backups=self._last_backups,
             limits=limits,
         )
@@ -112,6 +130,21 @@ class Board:
         known_moments = [wait.until for wait in made.waits if wait.until is not None]
         self._look_at = min([now + _AGAIN, *known_moments])
         return made
+
+    def _learn_of_ends(self, under_way: Collection[str]) -> None:
+        """A run that another process began ends without telling us, or is given up by a person."""
+        for slot in tuple(self._open.values()):
+            if slot.state is SlotState.RUNNING and slot.id not in under_way:
+                self.refresh(slot.id)
+
+    def _learn_of_others(self, under_way: set[str], now: datetime) -> None:
+        """What people ran themselves counts as much, whatever became of it: a retention goes by the last backup."""
+        was_under_way, looked_at = self._looked or (set(), now)
+        over = (self._ledger.run(run) for run in was_under_way - under_way)
+        since = self._ledger.runs(states=_FINISHED, since=looked_at)
+        for run in sorted((run for run in (*over, *since) if run is not None), key=_began):
+            self.done(run)
+        self._looked = (under_way, now)
 
     def _related(self, slots: Iterable[Slot], policies: Mapping[PolicyName, Policy]) -> dict[str, Slot]:
         wanted = {each for slot in slots for each in related_ids(slot, policies)}

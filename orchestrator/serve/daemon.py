@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
 from jobs.dispatch import Moves, Start
@@ -78,6 +79,7 @@ class Daemon:
         self._ledger, self._clock, self._voice = means.ledger, means.clock, means.voice
         self._policies = _by_name(settings)
         self._keeper = Keeper(means.ledger, lease, means.clock)
+        self._refused: tuple[datetime, str] | None = None  # since when the ledger takes nothing, and why
         self._halt = threading.Event()  # ends restic: set by a stop, or by the loss of the lease
         self._watch = ClockWatch(means.clock.now(), means.clock.monotonic())
         self._calendar = Calendar(means.ledger)
@@ -108,9 +110,9 @@ class Daemon:
             while not self._means.stop.is_set():
                 self._means.metronome.wait()
                 self._beat()
+            self._end()
         except Superseded as lost:
             return self._fenced(lost)
-        self._end()
         return DONE
 
     # --- one beat ---------------------------------------------------------------------------------------------------
@@ -140,13 +142,17 @@ class Daemon:
                 self._take_over_settings(now)
                 self._make_due(now)
                 self._dispatch(now)
-            if self._resolver.look(monotonic, self._tools, self._settings.tenants):
+            at_work = {run.slot for run in self._workers.begun}
+            if self._resolver.look(monotonic, self._tools, self._settings.tenants, at_work):
                 self._board.load()
         except LedgerError as error:
             self._trouble(_LEDGER, f"the ledger refuses: {error}")
+            self._refused = self._refused or (now, str(error))
+            self._doubt_the_lease(error)
             self._board.is_stale()
         else:
             self._trouble(_LEDGER, None)
+            self._ledger_is_back()
         self._means.health.ticked(monotonic)
         self._means.beaten(f"{len(self._workers)} runs under way, {len(self._board)} slots open")
 
@@ -168,8 +174,18 @@ class Daemon:
             raise
         except LedgerError as error:
             self._trouble(_LEASE, f"no sign of life can be put on record: {error}")
+            self._refused = self._refused or (self._clock.now(), str(error))
         else:
             self._trouble(_LEASE, None)
+
+    def _ledger_is_back(self) -> None:
+        """What could not be put on record while it lasted is put there now: nobody would hear of it else."""
+        if self._refused is None or self._means.health.holds(_LEASE):
+            return
+        (since, why), self._refused = self._refused, None
+        self._event(
+            Topic.RECOVERED, "ledger", f"it takes records again. It refused since {since:%Y-%m-%d %H:%M} UTC: {why}"
+        )
 
     def _make_due(self, now: datetime) -> None:
         due = self._calendar.next
@@ -211,9 +227,15 @@ class Daemon:
             self._ledger.wait_slots({start.slot.id: why})
         elif isinstance(error, LedgerError):
             self._trouble(_LEDGER, f"the ledger refuses: {error}")
+            self._doubt_the_lease(error)
         else:
             self._crashed(error)
         self._board.is_stale()
+
+    def _doubt_the_lease(self, error: LedgerError) -> None:
+        """Who was quicker than we are may be another `serve`: the next beat looks before it does anything."""
+        if isinstance(error, Superseded):
+            self._keeper.doubt()
 
     # --- settings ---------------------------------------------------------------------------------------------------
 
@@ -268,7 +290,7 @@ class Daemon:
         self._halt.set()
         self._means.stopping()
         grace = self._settings.serve.shutdown_grace.total_seconds()
-        clean = self._workers.wait(grace)
+        clean = self._wait_for_runs(grace)
         self._resolver.wait(grace)
         try:
             self._take_in(self._workers.ended())
@@ -278,6 +300,14 @@ class Daemon:
                 self._keeper.drop()
         except LedgerError as error:
             self._voice.say(Level.ERROR, _LEDGER, f"the end could not be put on record: {error}")
+
+    def _wait_for_runs(self, grace: float) -> bool:
+        """Let them end, and show life meanwhile. Returns whether all did. Raises Superseded."""
+        for _second in range(ceil(grace)):
+            if self._workers.wait(1.0):
+                return True
+            self._keep_the_lease()
+        return self._workers.wait(0.0)
 
     def _fenced(self, lost: Superseded) -> int:
         """Another serve may have taken over: what runs here ends now, and nothing more is written."""

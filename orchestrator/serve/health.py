@@ -47,6 +47,11 @@ class Health:
         with self._lock:
             return self._troubles.get(key, "")
 
+    def holds(self, key: str) -> bool:
+        """Whether a trouble of this name is there."""
+        with self._lock:
+            return key in self._troubles
+
     def tick_age(self, monotonic: float) -> float | None:
         """Seconds since the last tick; None before the first."""
         with self._lock:

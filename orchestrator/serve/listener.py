@@ -8,7 +8,8 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
@@ -17,14 +18,15 @@ from typing import Any, Final, cast
 from jobs.failure import Failure, FailureKind
 from orchestrator.ledger.ledger import LedgerError
 from orchestrator.serve.health import Report
+from reports.exposition import Page
 from targets.errors import TargetError
 
 MOST_CLIENTS: Final = 16
-PATIENCE: Final = 10.0  # seconds from a connection to its end, whatever the client does
+PATIENCE: Final = 10.0  # seconds in which a client has asked, and then in which it has taken what it asked for
 _TEXT: Final = "text/plain; charset=utf-8"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"  # what reports.metrics writes
 
-Answer = tuple[HTTPStatus, str, str]  # status, content type, text
+Answer = tuple[HTTPStatus, str, Page | str]  # status, content type, text
 
 
 class Listener:
@@ -34,7 +36,7 @@ class Listener:
         self,
         address: tuple[str, int],
         *,
-        metrics: Callable[[], str],
+        metrics: Callable[[], Page],
         health: Callable[[], Report],
         monotonic: Callable[[], float],
         patience: float = PATIENCE,
@@ -69,7 +71,7 @@ class Listener:
         self._server.server_close()
 
 
-def _measured(metrics: Callable[[], str]) -> Answer:
+def _measured(metrics: Callable[[], Page]) -> Answer:
     try:
         return HTTPStatus.OK, _METRICS, metrics()
     except LedgerError as error:
@@ -138,6 +140,20 @@ class _Server(ThreadingHTTPServer):
         """Called by the server's loop every 0.2 s."""
         self.cut(older_than=self.patience)
 
+    @contextmanager
+    def at_work(self, client: socket.socket) -> Iterator[None]:
+        """The client waits for us meanwhile: its time stands still, and begins anew."""
+        self._times(client, float("inf"))
+        try:
+            yield
+        finally:
+            self._times(client, self._monotonic())
+
+    def _times(self, client: socket.socket, since: float) -> None:
+        with self._lock:
+            if client in self._clients:
+                self._clients[client] = since
+
     def cut(self, *, older_than: float) -> None:
         """End the connections that have lasted so many seconds: a client may send a byte a second for ever."""
         now = self._monotonic()
@@ -182,16 +198,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, whole: bool) -> None:
         page = self.server.pages.get(self.path.partition("?")[0])
-        missing = (HTTPStatus.NOT_FOUND, _TEXT, "There is /healthz and /metrics.\n")
-        self._send(missing if page is None else page(), whole=whole)
+        answer: Answer = (HTTPStatus.NOT_FOUND, _TEXT, "There is /healthz and /metrics.\n")
+        if page is not None:
+            with self.server.at_work(self.connection):
+                answer = page()
+        self._send(answer, whole=whole)
 
     def _send(self, answer: Answer, *, whole: bool) -> None:
         status, kind, text = answer
-        content = text.encode("utf-8", "backslashreplace")
+        packs = isinstance(text, Page) and "gzip" in self.headers.get("Accept-Encoding", "")
+        size, pieces = _content(text, packs=packs)
         self.send_response(status)
         for name, value in (
             ("Content-Type", kind),
-            ("Content-Length", str(len(content))),
+            ("Content-Length", str(size)),
+            *((("Content-Encoding", "gzip"),) if packs else ()),
+            ("Vary", "Accept-Encoding"),
             ("Allow", "GET, HEAD"),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
@@ -200,7 +222,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if whole:
-            self.wfile.write(content)
+            for piece in pieces:
+                self.wfile.write(piece)
 
     def log_message(self, format: str, *args: object) -> None:
         """Requests are not logged: somebody asks every few seconds, for years."""
+
+
+def _content(text: Page | str, *, packs: bool) -> tuple[int, Iterable[bytes]]:
+    """How many bytes it is as it goes over the line, and these."""
+    if isinstance(text, Page):
+        return (len(text.packed), (text.packed,)) if packs else (text.size, text.pieces())
+    content = text.encode("utf-8", "backslashreplace")
+    return len(content), (content,)

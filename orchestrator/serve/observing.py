@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from jobs.failure import FailureKind
-from jobs.history import Job, RunRecord, RunState
-from jobs.integrity import Assessment
+from jobs.history import Job, RunState
 from jobs.notice import PATIENCE, Notice, NoticeState
 from jobs.policy import PolicyName, VaultName
 from jobs.slot import SlotState
 from orchestrator.clock import Clock
+from orchestrator.ledger.briefs import Brief
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.serve.dead_man import DeadMan
 from orchestrator.serve.health import Health
-from reports.metrics import ChannelFacts, JobFacts, LastRun, MetricFacts, exposition
+from reports.exposition import Page
+from reports.metrics import ChannelFacts, JobFacts, LastRun, MetricFacts, PlaceFacts, exposition
 from targets.errors import TargetError
 
 _DAY: Final = timedelta(hours=24)
 _SHORTEST, _LONGEST, _SHARE = 5.0, 300.0, 50.0  # seconds a text is kept: 50 times what it took, within these
 _ENDED: Final = tuple(state for state in RunState if state is not RunState.RUNNING)
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
-_ASKED_ONE_BY_ONE: Final = 200
+_AT_ONCE: Final = 100  # policies that the ledger is asked for together, while others wait
 
 _Place = tuple[PolicyName, Job, VaultName]
 
 
 class Observing:
-    """Makes the metrics' text. Safe to share between threads: one gathers, the others wait for what it found."""
+    """Makes the metrics' page. Safe to share between threads: one gathers, the others wait for what it found."""
 
     def __init__(
         self,
@@ -49,8 +50,8 @@ class Observing:
         self._channels, self._dead_man = channels, dead_man
         self._started_at = clock.now()
         self._lock = threading.Lock()
-        self._text, self._keep_until = "", float("-inf")
-        self._assessments: tuple[Assessment, ...] = ()
+        self._page, self._keep_until = Page(packed=b"", size=0), float("-inf")
+        self._places: tuple[PlaceFacts, ...] = ()
         self._policies: frozenset[PolicyName] = frozenset()
 
     def adopt(self, policies: Iterable[PolicyName]) -> None:
@@ -58,29 +59,30 @@ class Observing:
         self._policies = frozenset(policies)
         self._keep_until = float("-inf")
 
-    def judged(self, assessments: Sequence[Assessment]) -> None:
+    def judged(self, places: Sequence[PlaceFacts]) -> None:
         """Show these verdicts: somebody judges every policy now and then, and it is not done twice."""
-        self._assessments = tuple(assessments)
+        self._places = tuple(places)
 
-    def metrics(self) -> str:
-        """The text of /metrics; it is kept for 5 s, and longer where it is dear to make. Raises LedgerError."""
+    def metrics(self) -> Page:
+        """The page of /metrics; it is kept for 5 s, and longer where it is dear to make. Raises LedgerError."""
         with self._lock:
             began = self._clock.monotonic()
             if began >= self._keep_until:
-                self._text = exposition(self.facts())
+                self._page = exposition(self.facts())
                 ended = self._clock.monotonic()
                 self._keep_until = ended + min(_LONGEST, max(_SHORTEST, _SHARE * (ended - began)))
-            return self._text
+            return self._page
 
     def write(self, path: Path) -> None:
         """Put the text where node_exporter's textfile collector reads it, whole or not at all.
 
         Raises LedgerError, and TargetError TARGET_UNWRITABLE.
         """
-        text = self.metrics()
+        page = self.metrics()
         beside = path.with_name(f".{path.name}.new")  # the collector reads *.prom alone
         try:
-            beside.write_text(text, encoding="utf-8")
+            with beside.open("wb") as file:
+                file.writelines(page.pieces())
             beside.chmod(0o644)  # another user reads it
             beside.replace(path)
         except OSError as error:
@@ -103,40 +105,31 @@ class Observing:
             slots=self._ledger.slot_counts(since=now - _DAY, until=now),
             waiting={job: [slot.due for slot in waiting if slot.job is job] for job in {slot.job for slot in waiting}},
             under_way=Counter(run.job for run in self._ledger.open_runs()),
-            assessments=[each for each in self._assessments if each.policy in self._policies],
+            places=[each for each in self._places if each.policy in self._policies],
             channels=_channels(self._channels(), self._ledger.notices(since=now - PATIENCE)),
             alarms=Counter(alarm.topic for alarm in self._ledger.alarms()),
             dead_man=None if self._dead_man is None else self._dead_man.facts,
         )
 
-    def _jobs(self) -> tuple[JobFacts, ...]:
-        """What is due by itself, and what was ever run by hand, of the policies there are."""
-        tenants = {line.key: line.tenant for line in self._ledger.lines_in_force()}
-        ended = self._ledger.last_runs(_ENDED)
-        good = self._good(ended)
-        tenants |= {key: run.tenant for key, run in ended.items() if run.policy in self._policies}
-        return tuple(
-            JobFacts(
-                tenant=tenant,
-                policy=key[0],
-                job=key[1],
-                vault=key[2],
-                last=LastRun.of(ended[key]) if key in ended else None,
-                last_good=good.get(key),
-            )
-            for key, tenant in sorted(tenants.items())
-        )
+    def _jobs(self) -> Iterator[JobFacts]:
+        """What is due by itself, and what was ever run by hand, of the policies there are; some of them at a time."""
+        policies = sorted(self._policies)
+        for first in range(0, len(policies), _AT_ONCE):
+            some = policies[first : first + _AT_ONCE]
+            tenants = dict(self._ledger.places_in_force(some))
+            ended = self._ledger.last_ended(some, _ENDED)
+            good = self._good(some, ended)
+            tenants |= {place: run.tenant for place, run in ended.items()}
+            for place, tenant in sorted(tenants.items()):
+                last = LastRun.of(ended[place]) if place in ended else None
+                policy, job, vault = place
+                yield JobFacts(tenant=tenant, policy=policy, job=job, vault=vault, last=last, last_good=good.get(place))
 
-    def _good(self, ended: Mapping[_Place, RunRecord]) -> dict[_Place, datetime | None]:
+    def _good(self, policies: Sequence[PolicyName], ended: Mapping[_Place, Brief]) -> dict[_Place, datetime | None]:
         """When each last did what it was to do. Mostly that is the run that ended last, and need not be asked for."""
-        good = {place: run.finished_at for place, run in ended.items() if run.state in _GOOD}
-        bad = [place for place in ended if place not in good]
-        if len(bad) > _ASKED_ONE_BY_ONE:
-            return {place: run.finished_at for place, run in self._ledger.last_runs(_GOOD).items()}
-        for policy, job, vault in bad:
-            before = self._ledger.last(policy, job, vault, _GOOD)
-            good[policy, job, vault] = None if before is None else before.finished_at
-        return good
+        if all(run.state in _GOOD for run in ended.values()):
+            return {place: run.finished_at for place, run in ended.items()}
+        return {place: run.finished_at for place, run in self._ledger.last_ended(policies, _GOOD).items()}
 
 
 def _channels(names: Iterable[str], notices: Iterable[Notice]) -> list[ChannelFacts]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -44,24 +45,30 @@ def acquire(
 
     A holder of this host is dead when his process is. Of one elsewhere only his beats are seen: he is waited for, by
     our own monotonic clock, so that no clock that was set makes him look dead. Raises LeaseHeldError where the
-    holder lives, unless `standby` waits for his end; `waiting` is told so at every look.
+    holder lives, unless `standby` waits for his end; `waiting` is told so at every look. Raises LedgerError; who stands
+    by does so at the first look alone, because a server may be away for a while in the weeks of waiting.
     """
     seen, since = ledger.lease(), clock.monotonic()
     while not stop.is_set():
-        lease = ledger.lease()
-        if lease is None or seen is None or (lease.term, lease.beat) != (seen.term, seen.beat):
-            if seen is not None and lease is not None and not standby:
-                raise LeaseHeldError(lease)
-            seen, since = lease, clock.monotonic()
-        if lease is None or _is_dead(lease, clock.monotonic() - since):
-            try:
+        try:
+            lease = ledger.lease()
+            if lease is None or seen is None or (lease.term, lease.beat) != (seen.term, seen.beat):
+                if seen is not None and lease is not None and not standby:
+                    raise LeaseHeldError(lease)
+                seen, since = lease, clock.monotonic()
+            if lease is None or lease.owner == owner or _is_dead(lease, clock.monotonic() - since):
                 return ledger.take_lease(owner, clock.now(), over=lease), lease
-            except (Busy, Superseded):  # somebody was quicker: look again
-                seen = None
-                continue
-        if not standby and is_alive(lease.owner):
-            raise LeaseHeldError(lease)
-        waiting(f"standing by: process {lease.owner.pid} on {lease.owner.host} serves")
+            if not standby and is_alive(lease.owner):
+                raise LeaseHeldError(lease)
+            status = f"standing by: process {lease.owner.pid} on {lease.owner.host} serves"
+        except (Busy, Superseded):  # somebody was quicker: look again
+            seen = None
+            continue
+        except LedgerError as error:
+            if not standby:
+                raise
+            seen, status = None, f"standing by: {error}"  # who could not be seen did not stand still
+        waiting(status)
         clock.sleep(_LOOK_SECONDS, stop)
     return None
 
@@ -91,12 +98,16 @@ class Keeper:
             self.lease = self._ledger.beat(self.lease, self._clock.now())
         except Superseded:
             raise
-        except LedgerError as error:
-            if self._elsewhere and monotonic - self._beaten > FENCE_SECONDS:
+        except LedgerError as error:  # it may have taken long to say so
+            if self._elsewhere and self._clock.monotonic() - self._beaten > FENCE_SECONDS:
                 message = "no sign of life could be given for too long: another serve may have taken over"
                 raise Superseded(Failure(kind=FailureKind.BUSY, message=message)) from error
             raise
         self._beaten = monotonic
+
+    def doubt(self) -> None:
+        """Look with the next beat, whenever the last one was: something says that the lease is another's."""
+        self._tried = -math.inf
 
     def drop(self) -> None:
         """Give the lease back, so that the next one need not wait. Raises LedgerError."""

@@ -26,14 +26,25 @@ class Resolver:
         self._thread: threading.Thread | None = None
         self._next: float | None = None  # by the monotonic clock; None: now
 
-    def look(self, monotonic: float, tools: Callable[[], Tools], tenants: Collection[TenantName]) -> bool:
-        """Begin to ask when it is time. True when something was asked that has ended: the ledger holds news."""
+    def look(
+        self,
+        monotonic: float,
+        tools: Callable[[], Tools],
+        tenants: Collection[TenantName],
+        at_work: Collection[str | None],
+    ) -> bool:
+        """Begin to ask when it is time. True when something was asked that has ended: the ledger holds news.
+
+        `at_work` are the slots that our own threads are at. A run of ours at another is as dead as a dead owner's: the
+        ledger took its beginning, or did not take its end, and the connection broke before we were told.
+        """
         ended = self._thread is not None and not self._thread.is_alive()
         if ended:
             self._thread = None
         if self._thread is None and (self._next is None or monotonic >= self._next):
             self._next = monotonic + _SECONDS
-            dead = [run for run in dead_runs(self._ledger) if run.owner != self._owner]
+            ours = [run for run in self._ledger.open_runs() if run.owner == self._owner and run.slot not in at_work]
+            dead = [*dead_runs(self._ledger), *ours]
             if dead:
                 self._thread = threading.Thread(target=self._ask, args=(dead, tools, tenants), daemon=True)
                 self._thread.start()

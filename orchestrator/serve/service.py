@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from jobs.event import Topic, of_service
@@ -13,8 +13,8 @@ from jobs.history import Lease
 from orchestrator import settings as settings_room
 from orchestrator import wiring
 from orchestrator.clock import Clock
-from orchestrator.ledger.ledger import Ledger
-from orchestrator.serve.daemon import Daemon, Means
+from orchestrator.ledger.ledger import Ledger, LedgerError
+from orchestrator.serve.daemon import ClockDoubtError, Daemon, Means
 from orchestrator.serve.health import Health
 from orchestrator.serve.metronome import Metronome
 from orchestrator.serve.ownership import acquire
@@ -60,34 +60,46 @@ def serve(settings: Settings, terms: Terms) -> int:
         if taken is None:
             return DONE
         lease, former = taken
-        if former is not None:
-            _take_over(ledger, former, lease, clock, voice)
-        if terms.standby:
-            settings = _as_they_are_by_now(settings, voice)
-        with Surroundings(
-            settings,
-            ledger=ledger,
-            clock=clock,
-            health=health,
-            voice=voice,
-            version=terms.version,
-            systemd=terms.systemd,
-        ) as around:
-            means = Means(
+        with _given_back(ledger, lease):
+            if former is not None:
+                _take_over(ledger, former, lease, clock, voice)
+            if terms.standby:
+                settings = _as_they_are_by_now(settings, voice)
+            with Surroundings(
+                settings,
                 ledger=ledger,
                 clock=clock,
-                owner=owner,
-                voice=voice,
                 health=health,
-                metronome=metronome,
-                tools=_tools(ledger, clock),
-                settled=around.settled,
-                beaten=around.beaten,
-                stopping=around.stopping,
-                stop=terms.stop,
-                reload=terms.reload,
-            )
-            return Daemon(settings, means, lease).run(trust_clock=terms.trust_clock)
+                voice=voice,
+                version=terms.version,
+                systemd=terms.systemd,
+            ) as around:
+                means = Means(
+                    ledger=ledger,
+                    clock=clock,
+                    owner=owner,
+                    voice=voice,
+                    health=health,
+                    metronome=metronome,
+                    tools=_tools(ledger, clock),
+                    settled=around.settled,
+                    beaten=around.beaten,
+                    stopping=around.stopping,
+                    stop=terms.stop,
+                    reload=terms.reload,
+                )
+                return Daemon(settings, means, lease).run(trust_clock=terms.trust_clock)
+
+
+@contextmanager
+def _given_back(ledger: Ledger, lease: Lease) -> Iterator[None]:
+    """Where it could not even begin, whoever is next need not find out that we are dead, and tell of it."""
+    try:
+        yield
+    except (TargetError, ClockDoubtError):
+        with suppress(LedgerError):  # then they will find out
+            ledger.drop_lease(lease)
+        raise
 
 
 def _waiting(systemd: Systemd) -> Callable[[str], None]:

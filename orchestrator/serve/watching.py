@@ -5,55 +5,76 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
 from jobs.alarm import Alarm, Disk, Known, LineKey, conditions, difference
-from jobs.growth import SPAN, growth
+from jobs.growth import RECKONED, SPAN, growth
 from jobs.history import Job, RunRecord, RunState
 from jobs.integrity import Assessment, assess
-from jobs.policy import VaultName
+from jobs.policy import Policy, VaultName
 from jobs.slot import Line
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.settings import LocalVaultSettings, Settings
+from reports.metrics import PlaceFacts
 from targets.host import disk_of, free_space
 
-_RECKONED: Final = 30_000  # backups; a second to read
 _TAIL: Final = 10  # closed slots of a line that are looked at
-_REFUSED_WITHIN: Final = timedelta(days=14)
+_AT_ONCE: Final = 100  # policies that are judged together
+_DAY: Final = timedelta(days=1)
+_REFUSED_DAYS: Final = 14
 _TOLD_WITHIN: Final = timedelta(days=4)  # notices are given up after three
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _REFUSED: Final = (RunState.FAILED, RunState.BLOCKED)
 
 
-def watch(ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str = "") -> tuple[Assessment, ...]:
-    """Look once, and put on record what has begun and what has ended; gives the verdicts that it came by.
+def watch(ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str = "") -> tuple[PlaceFacts, ...]:
+    """Look once, and put on record what has begun and what has ended; gives the verdicts that it came by, in brief.
 
-    `clock_doubt` is why the clock is not believed. Raises LedgerError. At thousands of policies it takes a second:
-    call it once a minute, and less often where it took longer than that allows.
+    `clock_doubt` is why the clock is not believed. Raises LedgerError. Thousands of policies take seconds: call it once
+    a minute, and less often where it took longer than that allows. The ledger is free for others in between.
     """
     now = clock.now()
     standing = ledger.alarms()
     if clock_doubt:  # ages and deadlines mean nothing now: what stood stands
         _record(ledger, standing, (*standing, *conditions(Known(clock_doubt=clock_doubt), now)), now)
         return ()
-    seen = ledger.glance(now)
-    assessments = assess(settings.policies, seen.runs, seen.points, now)
+    since = ledger.policies_since()
+    places: list[PlaceFacts] = []
+    broken: list[Alarm] = []
+    for judged in _judged(ledger, settings.policies, now):
+        places += map(PlaceFacts.of, judged)
+        broken += conditions(Known(assessments=judged, since=since), now)
     lines, slots = ledger.ailing(_TAIL)
-    refused = ledger.runs(states=_REFUSED, since=now - _REFUSED_WITHIN)
+    refused = tuple(_refused(ledger, now))
     known = Known(
         lines=lines,
         slots=slots,
         good=_good(ledger, lines, refused),
         refused=refused,
-        assessments=assessments,
-        since=ledger.policies_since(),
         disks=tuple(disks(ledger, settings, now)),
         notices=ledger.notices(since=now - _TOLD_WITHIN),
     )
-    _record(ledger, standing, conditions(known, now), now)
-    return assessments
+    _record(ledger, standing, (*broken, *conditions(known, now)), now)
+    return tuple(places)
+
+
+def _judged(ledger: Ledger, policies: Iterable[Policy], now: datetime) -> Iterator[tuple[Assessment, ...]]:
+    """Every policy, a few of one tenant at a time: what they are judged by would fill the memory, all at once."""
+    ordered = sorted(policies, key=lambda policy: (policy.tenant, policy.name))
+    for tenant, theirs in groupby(ordered, lambda policy: policy.tenant):
+        while some := tuple(islice(theirs, _AT_ONCE)):
+            seen = ledger.glance_at(tenant, [policy.name for policy in some], now)
+            yield assess(some, seen.runs, seen.points, now)
+
+
+def _refused(ledger: Ledger, now: datetime) -> Iterator[RunRecord]:
+    """The newest first, day by day."""
+    for days in range(_REFUSED_DAYS):
+        until = now - days * _DAY if days else None
+        yield from ledger.runs(states=_REFUSED, since=now - (days + 1) * _DAY, until=until)
 
 
 def _record(ledger: Ledger, standing: Iterable[Alarm], holding: Iterable[Alarm], now: datetime) -> None:
@@ -63,14 +84,10 @@ def _record(ledger: Ledger, standing: Iterable[Alarm], holding: Iterable[Alarm],
 
 
 def _good(ledger: Ledger, lines: Iterable[Line], refused: Iterable[RunRecord]) -> dict[LineKey, RunRecord]:
-    """The newest good run of whatever is in trouble, and of its policy's backups: few questions where all is well."""
+    """The newest good run of whatever is in trouble, and of its policy's backups."""
     wanted = {line.key for line in lines} | {(run.policy, run.job, run.vault) for run in refused}
-    found = {key: ledger.last(*key, states=_GOOD) for key in wanted}
-    for policy in {key[0] for key in wanted}:
-        backup = ledger.last(policy, Job.BACKUP, states=_GOOD)
-        if backup is not None:
-            found[policy, Job.BACKUP, backup.vault] = backup
-    return {key: run for key, run in found.items() if run is not None}
+    found = ledger.last_runs(_GOOD, policies={policy for policy, _, _ in wanted})
+    return {key: run for key, run in found.items() if key in wanted or key[1] is Job.BACKUP}
 
 
 def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:
@@ -85,13 +102,8 @@ def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:
             places[disk_of(vault.path)].append((f"vault {vault.name}", vault.path, vault.name))
     for file in ledger.files[:1]:
         places[disk_of(file)].append(("the ledger", file, None))
-    runs = recent_backups(ledger, now) if places else ()
+    stored = ledger.stored(now - SPAN, RECKONED) if places else ()
     for there in places.values():
         vaults = [vault for _, _, vault in there if vault is not None]
         name = "The disk of " + " and ".join(sorted(what for what, _, _ in there))
-        yield Disk(name=name, free=free_space(there[0][1]), growth=growth(runs, settings.policies, vaults, now))
-
-
-def recent_backups(ledger: Ledger, now: datetime) -> tuple[RunRecord, ...]:
-    """What growth is reckoned from: of very many policies a few days are enough."""
-    return ledger.runs(job=Job.BACKUP, states=_GOOD, since=now - SPAN, limit=_RECKONED)
+        yield Disk(name=name, free=free_space(there[0][1]), growth=growth(stored, settings.policies, vaults, now))

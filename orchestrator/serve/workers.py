@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from jobs.dispatch import Start
+from jobs.failure import Failure, FailureKind
 from jobs.history import Outcome, Owner, RunRecord, RunState
 from jobs.policy import Policy
 from orchestrator.clock import Clock
@@ -68,9 +69,9 @@ class Workers:
     def start(self, start: Start, policy: Policy) -> None:
         """Begin a run of its own thread."""
         thread = threading.Thread(target=self._run, args=(start, policy), name=start.slot.id, daemon=True)
-        self._begun[start.slot.id] = intent(start.step, self._clock.now(), self._owner, tool="", slot=start.slot.id)
-        self._threads[start.slot.id] = thread
-        thread.start()
+        begun = intent(start.step, self._clock.now(), self._owner, tool="", slot=start.slot.id)
+        thread.start()  # first: where no thread is to be had, nothing has begun
+        self._begun[start.slot.id], self._threads[start.slot.id] = begun, thread
 
     def ended(self) -> tuple[Ended, ...]:
         """What has ended since this was last asked."""
@@ -105,15 +106,20 @@ class Workers:
         try:
             tools = self._tools()
         except TargetError as error:  # no restic, no scratch space: the slot has an attempt all the same
-            return Ended(start=start, record=self._without_tools(start, now, error))
+            return Ended(start=start, record=self._without_tools(start, now, error.failure))
+        except Exception as error:  # noqa: BLE001 (our own fault, which would be met again at every beat)
+            self._tell.crashed(error)
+            message = f"Tandem itself failed: {type(error).__name__}: {error}"
+            failure = Failure(kind=FailureKind.INTERNAL, message=message)
+            return Ended(start=start, record=self._without_tools(start, now, failure))
         begun = intent(start.step, now, self._owner, tool=tools.engine.tool, slot=start.slot.id)
         work = bound(start.step, policy, tools)
         return Ended(start=start, record=attempt(begun, work, tools, self._tell, self._finish))
 
-    def _without_tools(self, start: Start, now: datetime, error: TargetError) -> RunRecord:
+    def _without_tools(self, start: Start, now: datetime, failure: Failure) -> RunRecord:
         begun = intent(start.step, now, self._owner, tool="", slot=start.slot.id)
         self._ledger.claim(begun, slot=begun.slot)
-        self._finish(begun, Outcome(state=RunState.FAILED, failure=error.failure), self._clock.now())
+        self._finish(begun, Outcome(state=RunState.FAILED, failure=failure), self._clock.now())
         record = self._ledger.run(begun.id)
         if record is None:
             raise LookupError(f"run {begun.id} is not in the ledger that it was just written to")
@@ -125,6 +131,7 @@ class Workers:
 
         Only when all is to stop it is given up: the next start then asks the repository. Raises LedgerError.
         """
+        said = ""
         while True:
             try:
                 end, events = slot_ending(self._ledger, begun, outcome, now)
@@ -132,7 +139,9 @@ class Workers:
             except (Busy, Superseded):
                 raise
             except LedgerError as error:
-                self._trouble(f"the end of run {begun.id} cannot be put on record yet: {error}")
+                if str(error) != said:  # once, and not every five seconds of a night
+                    said = str(error)
+                    self._trouble(f"the end of run {begun.id} cannot be put on record yet: {said}")
                 if not self._clock.sleep(_AGAIN_SECONDS, self._stop):
                     raise
             else:

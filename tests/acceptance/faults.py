@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -205,8 +206,19 @@ def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
 def fill(place: Path, *, leave: int = 0) -> Path:
     """Write a file that takes what is free there but for `leave` bytes; remove it to free the space."""
     ballast = place / "ballast"
-    status = os.statvfs(place)
-    size = status.f_bavail * status.f_frsize - leave
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
+        until(lambda: _takes_all(file.fileno(), place, leave))
     return ballast
+
+
+def _takes_all(file: int, place: Path, leave: int) -> bool:
+    """Whether what was free a moment ago still is: others may write there too."""
+    status = os.statvfs(place)
+    try:
+        os.posix_fallocate(file, 0, status.f_bavail * status.f_frsize - leave)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.ftruncate(file, 0)
+        return False
+    return True

@@ -25,8 +25,6 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Final
 
-import orchestrator.cli.serve
-import orchestrator.executor
 import targets.restic.engine
 import targets.vaults.local  # noqa: F401 (imported before the fork)
 from orchestrator import settings as settings_room

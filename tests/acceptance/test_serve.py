@@ -1,4 +1,4 @@
-"""`tandem serve` in the hands of an operator: stopped, killed, told of new settings, with its ledger or a vault gone."""
+"""`tandem serve` at an operator's: stopped, killed, given new settings, with its ledger's disk full or a vault away."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def sound(operator: Operator, due: list[oracle.Moment]) -> None:
     assert oracle.strangers(ledger(operator), places, bare) == []
 
 
-# --- the real command line ---------------------------------------------------------------------------------------------
+# --- the real command line --------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -142,9 +142,7 @@ def served_for_a_year(tmp_path_factory: pytest.TempPathFactory, restic_program: 
 def a_year_on(served_for_a_year: Operator, tmp_path: Path) -> Operator:
     """A copy of it."""
     shutil.copytree(served_for_a_year.folder, tmp_path / "operator")
-    return Operator(
-        folder=tmp_path / "operator", restic=served_for_a_year.restic, settings=served_for_a_year.settings
-    )
+    return Operator(folder=tmp_path / "operator", restic=served_for_a_year.restic, settings=served_for_a_year.settings)
 
 
 def test_sigterm_interrupts_restic_cleanly_and_the_slot_is_done_after_the_restart(a_year_on: Operator) -> None:
@@ -205,7 +203,9 @@ def test_a_standby_takes_over_with_the_settings_as_they_are_by_then(a_year_on: O
 
 
 def test_settings_that_are_wrong_at_the_start_end_with_7(operator: Operator) -> None:
-    operator.write_settings(operator.settings.replace("[policies.files]", '[policies.files]\nschedule = "often"\nx = 1'))
+    operator.write_settings(
+        operator.settings.replace("[policies.files]", '[policies.files]\nschedule = "often"\nx = 1')
+    )
     ended = operator.tandem("serve")
     assert ended.code == 7
     assert "often" in ended.err
@@ -213,7 +213,7 @@ def test_settings_that_are_wrong_at_the_start_end_with_7(operator: Operator) -> 
     assert not ledger(operator).exists()
 
 
-# --- by a clock that runs fast ------------------------------------------------------------------------------------------
+# --- by a clock that runs fast ----------------------------------------------------------------------------------------
 
 
 def comes(daemon: Daemon, condition: Callable[[], bool], *, seconds: float = 60) -> None:
@@ -355,7 +355,7 @@ def test_a_vault_away_for_a_day_is_named_and_the_newest_of_each_line_is_caught_u
         comes(daemon, lambda: states(operator).count("succeeded") == 8)
         (operator.folder / "disk").rename(operator.folder / "unmounted")
         gone = shown(operator)
-        clock.go(6000)
+        clock.go(12_000)
         comes(daemon, lambda: shown(operator) >= gone + timedelta(days=1))
         clock.go(RATE)
         (operator.folder / "unmounted").rename(operator.folder / "disk")

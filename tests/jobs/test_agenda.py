@@ -132,6 +132,7 @@ def test_however_often_and_whenever_it_is_asked_the_same_slots_come(each: Line, 
             assert len(born.slots) <= limit
             assert born.next_due == next_due(replace(each, cursor=born.cursor))
             made += born.slots
+            assert born.cursor == (made[-1].nominal if made else NOW)
             cursor, more = replace(cursor, cursor=born.cursor), born.more
     at_once = births(each, latest)
     assert [replace(slot, known_at=latest) for slot in made] == [*at_once.slots]

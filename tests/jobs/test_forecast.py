@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -228,4 +229,41 @@ def test_what_cannot_start_in_time_is_foreseen_to_be_missed_or_blocked() -> None
     assert [(of.slot.job, of.state) for of in made] == [
         (Job.BACKUP, SlotState.MISSED),
         (Job.RETENTION, SlotState.BLOCKED),
+    ]
+
+
+@pytest.mark.parametrize("minutes", [5, 20])
+@pytest.mark.parametrize("one_more", [False, True])
+def test_who_would_overtake_lends_its_place_whenever_it_comes(minutes: int, one_more: bool) -> None:
+    """One place, taken until then: the retention's patience ends meanwhile, before or after an urgent backup comes.
+
+    A more urgent one, that has waited longer than the retention, lends nothing, and hides nobody once it is gone.
+    """
+    urgent = policy("urgent", objectives=Objectives(rpo=MINUTE))
+    other = policy("other", objectives=Objectives(rpo=MINUTE))
+    calm = policy("calm", tenant="south", objectives=Objectives(rpo=20 * HOUR))
+    taken = run(Job.RESTORE, "somebody", tenant=calm.tenant, started_at=NOW)
+    before = slot(of="other", due=NOW - MINUTE, until=NOW + 30 * MINUTE)
+    waiting = (
+        slot(Job.RETENTION),
+        slot(of="urgent", due=NOW + minutes * MINUTE),
+        replace(slot(of="calm"), tenant=calm.tenant),
+        *([before] if one_more else []),
+    )
+    known = situation(
+        policy(),
+        urgent,
+        other,
+        calm,
+        under_way=[taken],
+        good=[run(of="calm", state=RunState.SUCCEEDED, tenant=calm.tenant)],
+        last_backups=[run(state=RunState.SUCCEEDED)],
+        limits=Concurrency(runs=1),
+    )
+    takes = {(taken.policy, taken.job, taken.vault): 40 * MINUTE}
+    made = forecast((), waiting, known, takes, NOW, NOW + HOUR)
+    assert [(of.slot.policy, of.starts_at) for of in made if of.starts_at is not None] == [
+        ("files", NOW + 40 * MINUTE),
+        ("urgent", NOW + 41 * MINUTE),
+        ("calm", NOW + 42 * MINUTE),
     ]

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ USER: Final = "tandem"
 _PATIENCE: Final = 60.0  # seconds
 # What a server needs for durability and ours does not: it never outlives the tests.
 _HASTY: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB", "autovacuum=off")
+_STILL_HASTY: Final = tuple(setting for setting in _HASTY if "commit" not in setting)  # what it says outlives it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,20 +90,64 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     """A server for the block's length."""
     programs, folder = find_programs(), _private_folder()
     try:
-        data = folder / "data"
-        made = [f"{programs}/initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        subprocess.run([*_as_nobody(), *made], check=True, capture_output=True, cwd="/")
-        with _running(programs, folder, data) as server:
+        _make(programs, folder / "data")
+        with _running(programs, folder, folder / "data") as server:
             yield server
     finally:
         shutil.rmtree(folder)
 
 
+class Interruptible:
+    """A server of one test that is taken away and comes back, at the same address and with all that was committed."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder = programs, folder
+        self._life = ExitStack()
+        self._port = _free_port()
+        self.start()
+
+    @property
+    def up(self) -> PostgresqlServer:
+        """The server, while it is up."""
+        return self._up
+
+    def start(self) -> None:
+        """Bring it back."""
+        running = _running(self._programs, self._folder, self._folder / "data", port=self._port, hasty=_STILL_HASTY)
+        self._up = self._life.enter_context(running)
+
+    def stop(self) -> None:
+        """Take it away in the middle of everything."""
+        self._life.close()
+
+
 @contextmanager
-def _running(programs: Path, folder: Path, data: Path) -> Iterator[PostgresqlServer]:
-    server = PostgresqlServer(folder=folder, port=_free_port())
+def interruptible_server() -> Iterator[Interruptible]:
+    """Such a server for the block's length."""
+    programs, folder = find_programs(), _private_folder()
+    try:
+        _make(programs, folder / "data")
+        server = Interruptible(programs, folder)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _make(programs: Path, data: Path) -> None:
+    made = [f"{programs}/initdb", "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    subprocess.run([*_as_nobody(), *made], check=True, capture_output=True, cwd="/")
+
+
+@contextmanager
+def _running(
+    programs: Path, folder: Path, data: Path, *, port: int = 0, hasty: tuple[str, ...] = _HASTY
+) -> Iterator[PostgresqlServer]:
+    server = PostgresqlServer(folder=folder, port=port or _free_port())
     options = ["-D", str(data), "-k", str(folder), "-h", "127.0.0.1", "-p", str(server.port)]
-    for setting in _HASTY:
+    for setting in hasty:
         options += ["-c", setting]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
@@ -68,7 +68,7 @@ class Bench:
         key.chmod(0o600)
         prepare(self.folder / "primary" / "health", PASSWORD)
 
-    def policies(self, source: str = "missing", **schedules: tuple[str, str]) -> Path:
+    def policies(self, schedules: Mapping[str, tuple[str, str]], source: str = "missing") -> Path:
         """Write the settings: for each policy its schedule and zone."""
         tables = (
             f'[policies.{name}]\nsource = {{ paths = ["{source}"] }}\nschedule = "{schedule}"\ntimezone = "{zone}"\n'
@@ -120,7 +120,7 @@ def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(op
     """By an hour and by three minutes, in both directions, at any moment, with real backups."""
     (operator.folder / "source").mkdir()
     (operator.folder / "source" / "file").write_text("content")
-    settings = operator.policies("source", real=("every 30m", "UTC"))
+    settings = operator.policies({"real": ("every 30m", "UTC")}, "source")
     settings.write_text(settings.read_text().replace("[policies.real]", '[policies.real]\nsplay = "10m"'))
     start = datetime(2026, 3, 10, 0, 20, tzinfo=UTC)
     clock = SteeredClock.made(operator.folder / "clock", start)
@@ -143,7 +143,7 @@ def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(op
 
 
 def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Bench) -> None:
-    settings = operator.policies(one=("every 30m", "UTC"))
+    settings = operator.policies({"one": ("every 30m", "UTC")})
     start = datetime(2026, 3, 10, 0, 20, tzinfo=UTC)
     clock = SteeredClock.made(operator.folder / "clock", start)
     with serving(settings, clock, rate=600) as daemon:
@@ -174,7 +174,12 @@ NIGHTS: Final = {
     "autumn in Paris": date(2026, 10, 25),
     "autumn in Cairo, at midnight": date(2026, 10, 29),
 }
-ZONES: Final = {"paris": "Europe/Paris", "cairo": "Africa/Cairo", "casa": "Africa/Casablanca", "douala": "Africa/Douala"}
+ZONES: Final = {
+    "paris": "Europe/Paris",
+    "cairo": "Africa/Cairo",
+    "casa": "Africa/Casablanca",
+    "douala": "Africa/Douala",
+}
 CLOCKS: Final = (wall_time(0, 30), wall_time(1, 30), wall_time(2, 30), wall_time(23, 30))
 
 
@@ -183,7 +188,7 @@ def test_over_the_night_when_clocks_change_every_fixed_hour_comes_once(operator:
     """With a kill -9 and a person who sets the clock by an hour, as one does who takes UTC for local time."""
     start = datetime.combine(night, wall_time(11, 10), UTC) - timedelta(days=1)
     fixed = {f"{name}{at:%H%M}": (f"daily at {at:%H:%M}", zone) for name, zone in ZONES.items() for at in CLOCKS}
-    settings = operator.policies(**fixed, hourly=("every 60m", "Africa/Cairo"))
+    settings = operator.policies({**fixed, "hourly": ("every 60m", "Africa/Cairo")})
     clock = SteeredClock.made(operator.folder / "clock", start)
     midnight = start + timedelta(hours=13)
     with serving(settings, clock, rate=20_000) as daemon:

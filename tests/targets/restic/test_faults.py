@@ -266,7 +266,7 @@ def test_a_backup_that_stands_still_is_ended(site: Site) -> None:
 
 
 def test_a_restic_that_takes_too_much_memory_is_ended(site: Site, tmp_path: Path) -> None:
-    hungry = Restic.find(site.restic.program, cache=tmp_path, limits=LIMITS, memory=16 << 20)
+    hungry = Restic.find(site.restic.program, cache=tmp_path / "cache", limits=LIMITS, memory=16 << 20)
     assert long_backup(site, unwatched, restic=hungry) is KIND.KILLED
     assert site.locks() == []
 

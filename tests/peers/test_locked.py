@@ -1,0 +1,73 @@
+"""What locks did to peers when they met one of somebody else's, or one that nobody holds any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.acceptance.faults import done, limited, noise, restics
+from tests.acceptance.operator import SETTINGS, until
+from tests.peers.unattended import operator, somebody_at_work
+
+COPIED = 'replicate = {{ to = "secondary" }}\n'
+
+
+def test_npbackup_160_a_locked_repository_is_a_sentence_and_not_a_stack_trace(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    """A locked repository ended in a stack trace; here it ends with 8, who holds the lock, and what to do next."""
+    made = operator(tmp_path, restic_program, SETTINGS)
+    done(made, "backup", "files")
+    with somebody_at_work(made) as somebody:
+        ended = made.tandem("check", "files", "--site", "primary")
+        assert ended.code == 8
+        assert f"PID {somebody.pid}" in ended.out + ended.err
+        assert "Wait for the other process to end" in ended.out + ended.err
+
+
+def test_backrest_669_a_lock_of_the_living_is_never_removed(tmp_path: Path, restic_program: Path) -> None:
+    """`restic unlock` was sent blindly before every run; here a lock is looked at first: the living one stays, through
+    a refused check and a request to remove it, and goes when its process is dead."""
+    made = operator(tmp_path, restic_program, SETTINGS)
+    done(made, "backup", "files")
+    with somebody_at_work(made):
+        before = made.locks("primary")
+        assert made.tandem("check", "files", "--site", "primary").code == 8
+        assert made.tandem("locks", "--remove").code == 8
+        assert made.locks("primary") == before
+    done(made, "locks", "--remove")
+    assert made.locks("primary") == []
+
+
+def test_autorestic_16_after_a_stale_lock_a_backup_is_no_quick_success(tmp_path: Path, restic_program: Path) -> None:
+    """After an interrupted prune a backup was a quick "success" without a snapshot, or failed for days (backrest #543,
+    K8up #456); here the lock of the dead is removed, and the backup leaves a snapshot."""
+    made = operator(tmp_path, restic_program, SETTINGS)
+    done(made, "backup", "files")
+    noise(made.source / "big", 8)
+    done(made, "backup", "files")
+    limited(made, "primary", download="500KiB/s")
+    checking = made.start("check", "files", "--site", "primary")
+    until(lambda: restics(checking, "check") and made.locks("primary"))
+    for engine in restics(checking, "check"):
+        engine.kill()
+    checking.kill()
+    checking.communicate(timeout=60)
+    assert made.bare("primary", "backup", str(made.source)).returncode != 0  # it is exclusive: nobody gets in
+    made.write_settings(made.settings)
+    done(made, "backup", "files")
+    assert len(made.snapshots("primary")) == 3
+    assert made.locks("primary") == []
+
+
+def test_backrest_1017_after_a_killed_backup_retention_goes_on(tmp_path: Path, restic_program: Path) -> None:
+    """After a restart in the middle of a backup, forget failed for ever while backups worked; here the next retention
+    removes the lock that is proven dead."""
+    made = operator(tmp_path, restic_program, SETTINGS.replace("last = 2", "last = 1").replace(COPIED, ""))
+    done(made, "backup", "files")
+    with somebody_at_work(made):
+        pass
+    done(made, "backup", "files")
+    assert made.locks("primary") != []
+    done(made, "retention", "files")
+    assert len(made.snapshots("primary")) == 1
+    assert made.locks("primary") == []
