@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance import oracle
-from tests.acceptance.serving import Daemon, SteeredClock, serving
+from tests.acceptance.serving import Daemon, SteeredClock, fill_up, serving
 from tests.repositories import prepare
 from tests.servers.webhook import Webhook
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _EVENING: Final = datetime(2026, 3, 10, 17, 0, tzinfo=UTC)  # 18:00 in Douala
-_MORNING: Final = _EVENING + timedelta(hours=14)
+_MORNING: Final = _EVENING + timedelta(hours=14, minutes=4)  # what is due at 08:00 is on record by then
 _TENANTS: Final = ("health", "taxes", "operator")
 _DAILY: Final = 33
 _HOURLY: Final = 6
@@ -170,13 +170,16 @@ class Night:
             print(f"  {self.clock.now():%H:%M} UTC  {injection.name}", flush=True)
             injection.do()
         self._wait(_MORNING)
-        self.clock.go(6.0)
-        self.until(lambda: not oracle.rows(self.ledger, "SELECT id FROM slot WHERE closed_at IS NULL LIMIT 1"))
-        self.clock.go(self.rate / 5)  # notices that wait for their next attempt
-        self.until(lambda: not oracle.rows(self.ledger, "SELECT id FROM notice WHERE state = 'pending' LIMIT 1"))
+        self.clock.go(20.0)  # an hour until something new is due: time to bring everything to its end
+        self.until(
+            lambda: not (self._has("slot WHERE closed_at IS NULL") or self._has("notice WHERE state = 'pending'"))
+        )
         if self.daemon.stop() != 0:
             raise SystemExit(f"the last serve did not end well:\n{self.daemon.said[-3000:]}")
         self.life.close()
+
+    def _has(self, which: str) -> bool:
+        return bool(oracle.rows(self.ledger, f"SELECT id FROM {which} LIMIT 1"))  # noqa: S608 (words of this file)
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what must come."""
@@ -202,10 +205,7 @@ class Night:
 
     def fill(self) -> None:
         """Leave nothing free where the ledger is."""
-        place = self.folder / "state"
-        status = os.statvfs(place)
-        with (place / "ballast").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize)
+        fill_up(self.folder / "state")
 
     def free(self) -> None:
         """Free it again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 
 from jobs.event import Topic
@@ -97,7 +98,7 @@ class PlaceFacts:
             controls=tuple(
                 ControlFacts(
                     name=control.name,
-                    objective=_length(control.objective),
+                    objective=_promised(control.objective),
                     measured=_length(control.measured),
                     fails=control.verdict.fails,
                 )
@@ -108,6 +109,9 @@ class PlaceFacts:
 
 def _length(span: timedelta | None) -> float | None:
     return None if span is None else span.total_seconds()
+
+
+_promised = lru_cache(maxsize=256)(_length)  # thousands of policies promise the same few things
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

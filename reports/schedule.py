@@ -169,12 +169,13 @@ def _coming_row(alike: Sequence[Planned], zone: tzinfo) -> tuple[Cell, ...]:
     first, last = alike[0], alike[-1]
     moment, slot = _moment(first), first.slot
     due = () if slot.due == moment else (f"due {clock(slot.due, zone)}",)
-    several = () if first is last else (f"to {clock(last.slot.due, zone)}: {counted(len(alike), 'slot')}",)
+    if first is not last:
+        due = (f"{counted(len(alike), 'slot')} due {clock(slot.due, zone)} to {clock(last.slot.due, zone)}",)
     return (
         Cell(
             text=clock(moment, zone),
             value={"at": iso(moment), "due": iso(slot.due), "last_due": iso(last.slot.due), "slots": len(alike)},
-            details=(*due, *several),
+            details=due,
         ),
         Cell(
             text=f"{JOBS[slot.job]} {slot.policy}",

@@ -48,7 +48,7 @@ class Asked:
 
 def slots(listed: Sequence[Slot], counted: Tally, asked: Asked, *, zone: tzinfo) -> Document:
     """The newest slots, how many there are of each state and job, and whether they add up."""
-    which = f" that {'is' if len(asked.states) == 1 else 'are'} {' or '.join(asked.states)}" if asked.states else ""
+    which = f", {' or '.join(asked.states)}" if asked.states else ""
     return Document(
         kind="slots",
         title="Slots",

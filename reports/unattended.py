@@ -64,10 +64,11 @@ _SLOTS: Final = (
     Column(key="state", title="State"),
 )
 _EVENTS: Final = (
-    Column(key="what", title="What"),
+    Column(key="subject", title="Of what"),
     Column(key="when", title="When"),
     Column(key="times", title="Times", align="right"),
     Column(key="text", title="What is known"),
+    Column(key="what", title="What"),
 )
 
 
@@ -182,20 +183,7 @@ def _row(alike: Sequence[Event], cover: Cover) -> tuple[Cell, ...]:
     texts = tuple(dict.fromkeys(each.text for each in reversed(alike)))
     others = (f"and {counted(len(texts) - _REASONS, 'other text')}",) if len(texts) > _REASONS else ()
     return (
-        Cell(
-            text=first.topic.value,
-            value={
-                "topic": first.topic.value,
-                "severity": worst.value,
-                "tenant": first.tenant,
-                "policy": first.policy if len({each.policy for each in alike}) == 1 else None,
-                "subject": first.subject if len(subjects) == 1 else None,
-                "subjects": len(subjects),
-            },
-            severity=_SEVERITIES[worst],
-            details=(*subjects[:_SUBJECTS], *more),
-            badge=worst is not event.Severity.INFO,
-        ),
+        Cell(text=subjects[0], value=subjects, details=(*subjects[1:_SUBJECTS], *more)),
         Cell(
             text=clock(first.at, cover.zone),
             value={"first": iso(first.at), "last": iso(last.at)},
@@ -203,4 +191,15 @@ def _row(alike: Sequence[Event], cover: Cover) -> tuple[Cell, ...]:
         ),
         count(len(alike)),
         Cell(text=texts[0], value=texts, details=(*texts[1:_REASONS], *others)),
+        Cell(
+            text=first.topic.value,
+            value={
+                "topic": first.topic.value,
+                "severity": worst.value,
+                "tenant": first.tenant,
+                "policy": first.policy if len({each.policy for each in alike}) == 1 else None,
+            },
+            severity=_SEVERITIES[worst],
+            badge=True,
+        ),
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, Final, get_args, get_type_hints
 
@@ -82,7 +82,7 @@ def escape(text: str) -> str:
 
 def unescape(stored: str) -> str:
     """The text that `escape` was given."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), stored)
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), stored) if "\\" in stored else stored
 
 
 # --- what a kind of run found out -------------------------------------------------------------------------------------
@@ -222,12 +222,12 @@ def run_of(row: Row) -> RunRecord:
 
 def owner_of(row: Row) -> Owner:
     """The owner that `owner_row` was given."""
-    return Owner(
-        host=unescape(row["owner_host"]),
-        boot=unescape(row["owner_boot"]),
-        pid=row["owner_pid"],
-        started=unescape(row["owner_started"]),
-    )
+    return _owner(row["owner_host"], row["owner_boot"], row["owner_pid"], row["owner_started"])
+
+
+@lru_cache(maxsize=256)  # one `serve` owns what ran for months
+def _owner(host: str, boot: str, pid: int, started: str) -> Owner:
+    return Owner(host=unescape(host), boot=unescape(boot), pid=pid, started=unescape(started))
 
 
 def _failure_of(row: Row) -> Failure | None:

@@ -42,7 +42,7 @@ _JUDGED: Final = """
     WHERE {whose_runs} AND ({under_way} run.job <> 'restore' AND (
         settled.since IS NULL OR run.finished_at >= settled.since OR run.finished_at >= differing.since
         OR run.job = 'backup' AND run.id IN (SELECT run FROM recovery_point WHERE {there} AND {whose_points})))
-    ORDER BY run.started_at, run.id
+    {order}
 """
 # Where a point is gone from one site and there at the other, its removal tells that it was copied before.
 _THERE: Final = """
@@ -61,6 +61,7 @@ class Questions:
     under_way: str = ""
     there: str = "gone_at IS NULL"
     shown: str = "gone_at IS NULL"
+    order: str = ""  # where one is wanted, SQLite goes through all runs in that order
 
     def of(self, names: Iterable[str]) -> Questions:
         """The same of the policies whose names are the values called so."""
@@ -75,7 +76,11 @@ class Questions:
     def runs(self) -> str:
         """The statement that finds the runs."""
         return _JUDGED.format(
-            whose_runs=self.whose_runs, whose_points=self.whose_points, under_way=self.under_way, there=self.there
+            whose_runs=self.whose_runs,
+            whose_points=self.whose_points,
+            under_way=self.under_way,
+            there=self.there,
+            order=self.order,
         )
 
     @property
@@ -84,7 +89,12 @@ class Questions:
         return _THERE.format(whose_points=self.whose_points, there=self.there, shown=self.shown)
 
 
-ALL: Final = Questions(whose_runs="1 = 1", whose_points="1 = 1", under_way="run.state = 'running' OR")
+ALL: Final = Questions(
+    whose_runs="1 = 1",
+    whose_points="1 = 1",
+    under_way="run.state = 'running' OR",
+    order="ORDER BY run.started_at, run.id",
+)
 # What was made for one policy alone is found by its name; a check speaks for all policies of its repository.
 OF_POLICIES: Final = Questions(
     whose_runs="run.job <> 'check' AND run.finished_at IS NOT NULL AND run.policy IN ({names})",
@@ -101,6 +111,7 @@ OF_A_PERIOD: Final = Questions(
     under_way="run.started_at >= :since OR",
     there="(gone_at IS NULL OR gone_at > :at)",
     shown="gone_at IS NULL OR gone_at >= :since",
+    order="ORDER BY run.started_at, run.id",
 )
 
 

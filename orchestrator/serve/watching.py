@@ -22,7 +22,7 @@ from reports.metrics import PlaceFacts
 from targets.host import disk_of, free_space
 
 _TAIL: Final = 10  # closed slots of a line that are looked at
-_AT_ONCE: Final = 100  # policies that are judged together
+_AT_ONCE: Final = 25  # policies that are judged together
 _DAY: Final = timedelta(days=1)
 _REFUSED_DAYS: Final = 14
 _TOLD_WITHIN: Final = timedelta(days=4)  # notices are given up after three

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing import get_context
@@ -105,6 +105,18 @@ class SteeredClock(Clock):
                 return True
             time.sleep(0.01)
         return False
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------
+
+
+def fill_up(disk: Path) -> Path:
+    """Take all that is free, while others write there too; remove the file to free it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
 
 
 # --- daemons ---------------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ import pytest
 
 from bench.campaign import Day
 from tests.acceptance import oracle
-from tests.acceptance.faults import fill, limited, noise, small_disk
+from tests.acceptance.faults import limited, noise, small_disk
 from tests.acceptance.operator import PASSWORD, SETTINGS, Operator, until
-from tests.acceptance.serving import Daemon, SteeredClock, serving
+from tests.acceptance.serving import Daemon, SteeredClock, fill_up, serving
 from tests.repositories import prepare
 
 YEAR: Final = timedelta(days=365)
@@ -308,7 +308,7 @@ def test_a_ledger_disk_that_fills_up_loses_nothing_and_is_seen(tmp_path: Path, r
             comes(daemon, lambda: states(operator, "backup").count("succeeded") == 1)
             assert daemon.health()[0] == 200
             seen = shown(operator)
-            ballast = fill(place)
+            ballast = fill_up(place)
             comes(daemon, lambda: daemon.health()[0] == 503)
             time.sleep(8)  # more than an hour of its clock
             (place / "tandem.db-wal").stat()

@@ -35,6 +35,7 @@ from tests.peers.unattended import (
     HOURLY,
     JumpingClock,
     all_runs,
+    cut_off,
     opened,
     operator,
     private,
@@ -143,7 +144,7 @@ def test_talos_1947_a_restore_test_takes_the_newest_point_and_can_fail(damaged: 
 
 
 def test_bombvault_30_a_check_that_is_quick_has_read_the_vault_all_the_same(damaged: Damaged) -> None:
-    """ "Both green in five seconds, is this right?" It had read a local cache; here the byte that was turned in the
+    """A check and a drill were green in five seconds, from a local cache; here the byte that was turned in the
     vault is found by the check as by the restore test, though the cache is warm."""
     (check, restore_test) = damaged.ran(Job.CHECK)[-1], damaged.ran(Job.RESTORE_TEST)[-1]
     assert any((damaged.operator.folder / "work/cache").rglob("*"))
@@ -271,11 +272,11 @@ def test_keiretsu_2771_a_backup_without_one_of_its_volumes_is_not_complete(
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
-def test_backrest_465_the_copy_to_the_second_site_follows_the_backup_by_itself(
+def test_backrest_279_465_810_resticprofile_416_autorestic_145_368_a_copy_follows_each_backup(
     tmp_path: Path, restic_program: Path
 ) -> None:
-    """Copies to a second repository were missing (#279, #810), not chained to the backup (resticprofile #416), or
-    called automatic and were not (kopia #4143); here a copy follows each backup, and parity is on its record."""
+    """Copies to a second repository were missing, or not chained to the backup; here a slot for a copy stands behind
+    each backup's, it starts when that one has gone well, and the parity of the two sites is on its record."""
     made, clock = operator(tmp_path, restic_program, HOURLY), JumpingClock()
     with served(made, clock) as serving:
         serving.passes(HOUR, policies=4)
@@ -290,6 +291,26 @@ def test_backrest_465_the_copy_to_the_second_site_follows_the_backup_by_itself(
     ]
 
 
+def test_kopia_4143_4909_velero_2241_pgbackrest_2650_a_copy_that_does_not_arrive_is_told(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    """Copies between repositories were missing, left to other tools, or called automatic and told nobody how they went;
+    here the daemon makes them, and one that fails is told like a failed backup, and does not stop the backups."""
+    with webhook() as hook:
+        made = operator(tmp_path, restic_program, HOURLY, notify_ops=f'urls = ["json://{hook.address}/"]')
+        shutil.rmtree(tmp_path / "secondary")
+        (tmp_path / "secondary").write_text("a disk that is not mounted")
+        with served(made, JumpingClock()) as serving:
+            for _ in range(2):  # in the first hour it may still come
+                serving.passes(HOUR, policies=4)
+            serving.comes(
+                lambda: any("failed: replicate files at secondary" in each["title"] for each in hook.accepted)
+            )
+    assert states(made, "backup") == ["succeeded"] * 2
+    assert states(made, "replicate") == ["failed", "due"]
+    assert states(made, "retention") == ["blocked", "blocked", "due", "due"]
+
+
 def test_zrepl_353_a_copy_that_has_fallen_behind_is_alarmed() -> None:
     """There was no alarm for a replica that fell behind; here its lag is judged against what was promised, counted from
     the oldest point that never arrived."""
@@ -302,10 +323,10 @@ def test_zrepl_353_a_copy_that_has_fallen_behind_is_alarmed() -> None:
     assert (lag.measured, lag.verdict) == (timedelta(hours=7), Verdict.MISSED)
 
 
-def test_barman_1125_retention_at_the_first_site_never_takes_what_the_second_still_lacks(
+def test_barman_1125_1159_retention_never_takes_what_the_second_site_still_lacks(
     tmp_path: Path, restic_program: Path
 ) -> None:
-    """Retention at the source broke the copy (PR#1159 as well); here what has not arrived stays, and says why."""
+    """Retention at the source broke the copy; here what has not arrived stays, and says why."""
     made = operator(tmp_path, restic_program, SETTINGS.replace("last = 2", "last = 1"))
     for number in range(2):
         made.write("a.txt", f"{number}\n")
@@ -333,18 +354,17 @@ def test_zerobyte_735_two_copies_into_one_repository_leave_no_lock(tmp_path: Pat
     one = made.start("replicate", "files")
     until(lambda: restics(one, "copy") and made.locks("secondary"))
     done(made, "replicate", "more")
-    for engine in restics(one, "copy"):
-        engine.kill()
-    one.kill()
-    one.communicate(timeout=60)
+    cut_off(one, "copy")
     assert made.locks("secondary") != []
     done(made, "check", "more", "--site", "secondary")
     assert made.locks("secondary") == made.locks("primary") == []
 
 
-def test_duplicati_ngclient_460_a_person_can_restore_from_the_second_site(tmp_path: Path, restic_program: Path) -> None:
-    """Only the first destination could be restored from; here either site can, the first one lost and the ledger too
-    (duplicati #1448, #1391: a restore that depends on the local database)."""
+def test_ngclient_460_duplicati_1391_1448_the_second_site_restores_without_the_ledger(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    """Only the first destination could be restored from, and a restore depended on the local database; here the second
+    site gives all back, with the first one lost and the ledger too."""
     made = operator(tmp_path, restic_program, SETTINGS)
     done(made, "backup", "files")
     done(made, "replicate", "files")

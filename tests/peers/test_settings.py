@@ -14,6 +14,8 @@ from tests.acceptance.operator import PASSWORD, SETTINGS, Operator
 from tests.peers.unattended import HOUR, HOURLY, JumpingClock, all_runs, operator, private, served
 from tests.servers.webhook import webhook
 
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
 TOKEN: Final = "a-token-in-the-path-of-a-hook"
 
 
@@ -64,7 +66,7 @@ def test_rustic_1116_an_unknown_key_of_a_table_is_refused_by_every_verb(tmp_path
     assert not (tmp_path / "primary").exists()
 
 
-def test_resticprofile_s_filter_no_flag_of_restic_is_passed_over(tmp_path: Path) -> None:
+def test_resticprofile_filter_no_flag_of_restic_is_passed_over(tmp_path: Path) -> None:
     """Flags that restic does not know were filtered out by default, so that a policy meant less than it said; here
     nothing is passed through to restic, and a flag among the settings is a mistake."""
     told = mistakes(tmp_path, SETTINGS + '"exclude-larger-than" = "1G"\n')
@@ -80,11 +82,11 @@ def test_resticprofile_s_filter_no_flag_of_restic_is_passed_over(tmp_path: Path)
     ],
     ids=["a tenant's password", "a channel's token", "a database's password"],
 )
-def test_backrest_1047_a_secret_in_the_settings_is_refused_and_not_repeated(
+def test_backrest_548_1047_a_secret_in_the_settings_is_refused_and_not_repeated(
     tmp_path: Path, right: str, wrong: str
 ) -> None:
-    """Secrets lay in plain text in the configuration (backrest #548 too); here the settings hold only where a secret
-    is, and the message that refuses one does not print it."""
+    """Secrets lay in plain text in the configuration; here the settings hold only where a secret is, and the message
+    that refuses one does not print it."""
     told = mistakes(tmp_path, SETTINGS.replace(right, wrong))
     assert PASSWORD not in told
     assert TOKEN not in told

@@ -50,11 +50,11 @@ AUTUMN: Final = datetime(2026, 10, 23, 12, tzinfo=UTC)  # on the 25th, 03:00 bec
 # --- missed after downtime ------------------------------------------------------------------------------------------
 
 
-def test_backrest_372_after_a_shutdown_the_newest_is_made_up_for_and_the_others_are_named(
+def test_backrest_372_resticprofile_558_589_resty_16_after_a_shutdown_the_newest_is_made_up_for(
     tmp_path: Path, restic_program: Path
 ) -> None:
-    """Runs that fell into sleep or downtime were lost (resticprofile #589 and #558, resty #16 too); here the newest of
-    each line runs when the machine is back, and each older one is on record as coalesced, with what stands for it."""
+    """Runs that fell into sleep or downtime were lost; here the newest of each line runs when the machine is back, and
+    each older one is on record as coalesced, with what stands for it."""
     made, clock = operator(tmp_path, restic_program, ALONE.replace("every 60m", "daily at 02:00")), JumpingClock()
     with served(made, clock):
         pass
@@ -68,7 +68,7 @@ def test_backrest_372_after_a_shutdown_the_newest_is_made_up_for_and_the_others_
     assert len(made.snapshots("primary")) == 1
 
 
-def test_kopia_3512_a_moment_between_two_restarts_is_not_lost_and_kopia_4713_not_run_twice(
+def test_kopia_1649_3197_3319_3512_4713_a_moment_is_neither_lost_nor_run_twice(
     tmp_path: Path, restic_program: Path
 ) -> None:
     """Missed runs were lost by one fix and run twice by the next; here a moment has one name, so that three starts on
@@ -123,9 +123,9 @@ def test_k8up_936_limits_hold_and_no_line_runs_twice_at_once() -> None:
     assert {wait.why.kind for wait in tight.waits} == {WhyKind.HELD, WhyKind.LIMIT}
 
 
-def test_backrest_807_a_long_run_does_not_hold_up_other_repositories() -> None:
-    """One global queue let a slow repository block all others (backrest #959; borgmatic #957 runs nothing in parallel);
-    here an exclusive run that takes days holds its own repository, and no other."""
+def test_backrest_807_959_borgmatic_957_a_long_run_does_not_hold_up_other_repositories() -> None:
+    """One global queue let a slow repository block all others; here an exclusive run that takes days holds its own
+    repository, and no other."""
     slow, same, free = policy("slow"), policy("same"), policy("free", tenant="south")
     check = run(Job.CHECK, "slow", started_at=START - 3 * DAY)
     due = [slot(of="same", due=START), slot(of="free", due=START, tenant=TenantName("south"))]
@@ -174,11 +174,11 @@ def test_velero_6517_taking_a_schedule_up_again_starts_nothing_at_once() -> None
     assert next_due(line) == START.replace(hour=3, minute=0)
 
 
-def test_resticprofile_586_what_is_due_is_what_the_settings_say_and_nothing_else(
+def test_resticprofile_494_586_644_what_is_due_is_what_the_settings_say_and_nothing_else(
     tmp_path: Path, restic_program: Path
 ) -> None:
-    """Schedules in the system drifted from those in the file (#644, #494 too); here an edit ends the lines that it
-    changes, begins the others, and leaves none over."""
+    """Schedules in the system drifted from those in the file; here an edit ends the lines that it changes, begins the
+    others, and leaves none over."""
     made = Operator(folder=tmp_path, restic=restic_program, settings=ALONE)
     with opened(made) as ledger:
         calendar = Calendar(ledger)
@@ -223,9 +223,9 @@ def test_xen_orchestra_4024_a_fixed_hour_comes_once_on_the_night_with_two_of_it(
     assert [f"{each:%d %H:%M}" for each in due] == ["24 00:30", "25 00:30", "26 01:30"]
 
 
-def test_veeam_skips_the_hour_that_does_not_exist_and_duplicati_1364_moves_it_for_half_a_year() -> None:
-    """One skips the night on which 02:30 does not exist, the other runs an hour off until autumn; here it comes as
-    much later as the clock jumped, under its own name, and is at half past two again the next night."""
+def test_duplicati_1364_the_hour_that_does_not_exist_comes_later_that_night_alone() -> None:
+    """A schedule ran an hour off for half a year (and Veeam is said to skip the night on which 02:30 does not exist);
+    here it comes as much later as the clock jumped, under its own name, and at half past two again the next night."""
     (line, *_) = lines_of(policy(timetable=timetable(backup="daily at 02:30"), zone=PARIS), SPRING)
     made = births(line, SPRING + 3 * DAY).slots
     assert [each.key for each in made] == ["L2026-03-28T02:30", "L2026-03-29T02:30", "L2026-03-30T02:30"]
@@ -264,8 +264,7 @@ STUCK: Final = ALONE.replace(
 
 
 def test_bareos_1852_a_job_that_hangs_is_ended_and_tried_again(tmp_path: Path, restic_program: Path) -> None:
-    """Jobs were stuck for ever, neither rescheduled nor cancellable; here what makes no progress is ended, its slot is
-    due again, and a stop ends it at once."""
+    """Jobs were stuck for ever, and not rescheduled; here what makes no progress is ended, its slot due again."""
     ready = tmp_path / "ready"
     settings = STUCK.replace("READY", str(ready))
     made = operator(tmp_path, restic_program, settings, limits='no_progress = "1s"')
@@ -282,7 +281,7 @@ def test_bareos_1852_a_job_that_hangs_is_ended_and_tried_again(tmp_path: Path, r
 
 
 def test_bareos_1852_a_job_that_hangs_can_be_cancelled(tmp_path: Path, restic_program: Path) -> None:
-    """See above: a stop interrupts the run, and the slot stays due."""
+    """Nor could they be cancelled; here a stop interrupts the run and removes its lock, and the slot stays due."""
     made, clock = operator(tmp_path, restic_program, STUCK.replace("READY", str(tmp_path / "never"))), JumpingClock()
     with served(made, clock) as serving:
         clock.jump(HOUR)

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from jobs.event import Topic
 from jobs.history import RunRecord
 from jobs.policy import Policy
@@ -26,6 +28,7 @@ from reports.log import LogRecord
 from targets.ports import Stop
 from targets.systemd import Systemd
 from tests.acceptance import oracle
+from tests.acceptance.faults import restics
 from tests.acceptance.operator import PASSWORD, SETTINGS, Operator, until
 
 START: Final = datetime(2026, 3, 10, 0, 30, tzinfo=UTC)
@@ -230,3 +233,16 @@ def somebody_at_work(operator: Operator, vault: str = "primary") -> Iterator[sub
             yield process
         finally:
             process.kill()
+
+
+def cut_off(command: subprocess.Popen[str], word: str) -> None:
+    """kill -9 of a command and of its restic that has `word` among its arguments, which leaves its lock behind.
+
+    Waits until nothing is left of them: restic takes a process that nobody has reaped yet for a living one.
+    """
+    engines = restics(command, word)
+    for engine in engines:
+        engine.kill()
+    command.kill()
+    command.communicate(timeout=60)
+    until(lambda: not any(psutil.pid_exists(engine.pid) for engine in engines))

@@ -155,8 +155,8 @@ def test_the_page_says_which_slots_it_speaks_of() -> None:
     made, found = told(of_each_state()[:3], asked=asked)
     assert made.subtitle == "since 2026-11-21 03:00 +01:00, before 2026-11-21 04:00 +01:00"
     assert found["facts"]["span"]["value"] == {"since": "2026-11-21T02:00:00Z", "until": "2026-11-21T03:00:00Z"}
-    assert made.sections[-1].title == "The newest 3 that are failed or missed"
-    assert told([], asked=replace(asked, states=(SlotState.DUE,)))[0].sections[-1].title == "Slots that are due"
+    assert made.sections[-1].title == "The newest 3, failed or missed"
+    assert told([], asked=replace(asked, states=(SlotState.DUE,)))[0].sections[-1].title == "Slots, due"
 
 
 @pytest.mark.parametrize("width", [80, 120])
