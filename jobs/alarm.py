@@ -148,9 +148,14 @@ def _retention_dead(known: Known, now: datetime) -> Iterator[Alarm]:
             since = duration(max(timedelta(), now - oldest.due))
             text = (
                 f"Backups go well, but {line.job} in vault {line.vault} has not succeeded at "
-                f"{counted(len(vain), 'due moment')} in a row, since {since}; the last: {why}. Next: tandem locks"
+                f"{counted(len(vain), 'due moment')} in a row, since {since}; the last: {why}. {_advice(newest)}"
             )
             yield _of_line(line, Topic.RETENTION_DEAD, "dead", text, now)
+
+
+def _advice(slot: Slot) -> str:
+    held = slot.why is not None and slot.why.kind in {WhyKind.LOCKED, WhyKind.HELD}
+    return "Next: tandem locks" if held else f"Next: tandem slots {slot.policy}"
 
 
 def _starved(known: Known, now: datetime) -> Iterator[Alarm]:

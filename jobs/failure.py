@@ -185,17 +185,18 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         _KIND.BUSY: Trait(
             retryable=True, advice="Wait for the other run to end; see it with: tandem runs", exit_code=BUSY_OR_LOCKED
         ),
+        # A run that failed by its ledger, and whose end is in it, has a ledger again.
         _KIND.LEDGER_MISSING: Trait(
-            retryable=False, advice="Check [service] state; run a backup to begin a new ledger.", exit_code=INTERNAL
+            retryable=True, advice="Check [service] state; run a backup to begin a new ledger.", exit_code=INTERNAL
         ),
         _KIND.LEDGER_READ_ONLY: Trait(
-            retryable=False, advice="Give the user write access to the ledger and its folder.", exit_code=INTERNAL
+            retryable=True, advice="Give the user write access to the ledger and its folder.", exit_code=INTERNAL
         ),
         _KIND.LEDGER_TOO_NEW: Trait(
             retryable=False, advice="A newer Tandem wrote this ledger: install that version again.", exit_code=INTERNAL
         ),
         _KIND.LEDGER_DAMAGED: Trait(
-            retryable=False, advice="Put the ledger back from its backup; do not edit it.", exit_code=INTERNAL
+            retryable=True, advice="Put the ledger back from its backup; do not edit it.", exit_code=INTERNAL
         ),
         _KIND.CLOCK_DOUBTED: Trait(
             retryable=False, advice="Set the machine's clock, then start again.", exit_code=INTERNAL

@@ -160,7 +160,7 @@ _PLACE: Final = ("tenant", "policy", "site")
 def exposition(facts: MetricFacts) -> Page:
     """The text of /metrics."""
     parts = (_of_service(facts), _of_jobs(facts.jobs), _of_slots(facts), _of_promises(facts.places), _of_telling(facts))
-    return joined([family.page() for part in parts for family in part])
+    return joined(family.page() for part in parts for family in part)
 
 
 def _family(name: str, documentation: str, labels: Sequence[str], samples: Iterable[Sample]) -> Family:

@@ -162,9 +162,9 @@ def _look_verbs(verbs: _Verbs) -> None:
     slots = _verb(verbs, "slots", "slots:slots", "list what was due and what became of it, and prove that it adds up")
     slots.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
     slots.add_argument(
-        "--since", metavar="TIME", help="list those due at or after it: 2026-11-21T14:00 (service's zone)"
+        "--since", metavar="TIME", help="count and list those due from then on: 2026-11-21T14:00 (service's zone)"
     )
-    slots.add_argument("--until", metavar="TIME", help="list those due before it")
+    slots.add_argument("--until", metavar="TIME", help="count and list those due before it; a bare date: until its end")
     slots.add_argument("--state", metavar="STATE", action="append", default=[], choices=_STATES, help=_STATES_HELP)
     slots.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
     report = _verb(verbs, "report", "look:report", "the integrity report of a period")

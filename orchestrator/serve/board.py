@@ -163,5 +163,6 @@ class Board:
             self._open[wait.slot.id] = replace(wait.slot, why=wait.why)
 
 
-def _began(run: RunRecord) -> datetime:
-    return run.started_at
+def _began(run: RunRecord) -> tuple[datetime, str]:
+    """The order that the ledger has them in."""
+    return run.started_at, run.id

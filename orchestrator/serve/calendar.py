@@ -20,6 +20,7 @@ class Calendar:
         self._ledger = ledger
         self._lines: dict[int, Line] = {}
         self._heap: list[tuple[datetime, int]] = []
+        self.newest: datetime | None = None  # the newest moment that any line in force was brought to
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -41,6 +42,7 @@ class Calendar:
 
     def _load(self, lines: Iterable[Line]) -> None:
         self._lines = {line.id: line for line in lines}
+        self.newest = max((line.cursor for line in self._lines.values()), default=None)
         coming = ((next_due(line), line.id) for line in self._lines.values())
         self._heap = [(due, line) for due, line in coming if due is not None]
         heapq.heapify(self._heap)
@@ -73,3 +75,4 @@ class Calendar:
             self._load(tuple(self._lines.values()))
             raise
         self._lines.update(moved)
+        self.newest = max([line.cursor for line in moved.values()] + ([self.newest] if self.newest else []))

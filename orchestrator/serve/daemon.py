@@ -157,14 +157,19 @@ class Daemon:
         self._means.beaten(f"{len(self._workers)} runs under way, {len(self._board)} slots open")
 
     def _look_at_the_clocks(self, now: datetime, monotonic: float) -> None:
-        step = self._watch.look(now, monotonic)
+        newest = self._calendar.newest
+        step = self._watch.look(now, monotonic, newest)
+        if self._watch.believed:
+            behind = newest is not None and newest > now + _BEHIND
+            self._trouble(_CLOCK, _behind(newest) if behind and newest else None)
         if step is None:
             return
         self._means.metronome.again()
         self._board.look_again()
         how = f"the clock was set {'forward' if step > timedelta(0) else 'back'} by {abs(step)}"
         doubt = "" if self._watch.believed else ": not believed, nothing is made due until it is back"
-        self._trouble(_CLOCK, None if self._watch.believed else how + doubt)
+        if not self._watch.believed:
+            self._trouble(_CLOCK, how + doubt)
         self._event(Topic.CLOCK_STEPPED, "clock", f"{how}, to {now:%Y-%m-%d %H:%M:%S} UTC{doubt}")
 
     def _keep_the_lease(self) -> None:
@@ -247,7 +252,10 @@ class Daemon:
         try:
             new = settings_room.load(self._settings.file)
         except SettingsError as mistakes:
-            self._event(Topic.SETTINGS_REFUSED, "settings", f"the old ones stay in force. {mistakes}")
+            for mistake in mistakes.mistakes:
+                self._voice.say(Level.ERROR, "settings-mistake", str(mistake))
+            told = "; ".join(map(str, mistakes.mistakes))
+            self._event(Topic.SETTINGS_REFUSED, "settings", f"the old ones stay in force: {told}")
             return
         if new.service.state != self._settings.service.state:
             text = "another [service] state takes a restart; the old ones stay in force"
@@ -259,10 +267,11 @@ class Daemon:
         except LedgerError:
             self._means.reload.set()  # it is asked for still
             raise
+        late = _taken_at_the_start(self._settings, new)
         self._settings, self._policies = new, _by_name(new)
         self._board.look_again()
         self._means.settled(new)
-        self._event(Topic.SETTINGS_RELOADED, "settings", self._size())
+        self._event(Topic.SETTINGS_RELOADED, "settings", f"{self._size()}{late}")
 
     def _remember(self, settings: Settings, now: datetime) -> None:
         told = [(policy.settings_hash, effective_policy_json(policy)) for policy in settings.policies]
@@ -280,10 +289,7 @@ class Daemon:
             text = f"the clock says {now:%Y-%m-%d}, and the newest slot is of {newest:%Y-%m-%d}: is the clock right?"
             raise ClockDoubtError(f"{text} If it is, say --trust-clock.")
         if newest > now + _BEHIND:
-            text = (
-                f"the clock is behind the newest slot, of {newest:%Y-%m-%d %H:%M} UTC: its line has nothing due before"
-            )
-            self._event(Topic.CLOCK_STEPPED, "clock", text)
+            self._event(Topic.CLOCK_STEPPED, "clock", _behind(newest))
 
     def _end(self) -> None:
         """Stop cleanly: restic is interrupted, each run's end put on record, the lease given back."""
@@ -338,6 +344,17 @@ class Daemon:
         """Our own fault: told with where it was, because nobody is there to ask for it."""
         where = "".join(traceback.format_exception(error)[-3:])
         self._event(Topic.INTERNAL, "tandem", f"{type(error).__name__}: {error}. {where}")
+
+
+def _taken_at_the_start(old: Settings, new: Settings) -> str:
+    """What has changed and is not followed before the next start."""
+    names = ("dead_man", "dead_man_every", "log")
+    changed = [name for name in names if getattr(old.serve, name) != getattr(new.serve, name)]
+    return f"; [serve] {', '.join(changed)} will hold from the next start on" if changed else ""
+
+
+def _behind(newest: datetime) -> str:
+    return f"the clock is behind the newest slot, of {newest:%Y-%m-%d %H:%M} UTC: its line has nothing due before then"
 
 
 def _by_name(settings: Settings) -> dict[PolicyName, Policy]:

@@ -232,6 +232,6 @@ class _Handler(BaseHTTPRequestHandler):
 def _content(text: Page | str, *, packs: bool) -> tuple[int, Iterable[bytes]]:
     """How many bytes it is as it goes over the line, and these."""
     if isinstance(text, Page):
-        return (len(text.packed), (text.packed,)) if packs else (text.size, text.pieces())
+        return (sum(map(len, text.members)), text.members) if packs else (text.size, text.pieces())
     content = text.encode("utf-8", "backslashreplace")
     return len(content), (content,)

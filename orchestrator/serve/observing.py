@@ -50,7 +50,7 @@ class Observing:
         self._channels, self._dead_man = channels, dead_man
         self._started_at = clock.now()
         self._lock = threading.Lock()
-        self._page, self._keep_until = Page(packed=b"", size=0), float("-inf")
+        self._page, self._keep_until = Page(), float("-inf")
         self._places: tuple[PlaceFacts, ...] = ()
         self._policies: frozenset[PolicyName] = frozenset()
 

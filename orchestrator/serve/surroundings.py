@@ -29,6 +29,7 @@ from targets.systemd import Systemd
 
 _TELL_SECONDS: Final = 1.0
 _WATCH_SECONDS: Final = 60.0
+_LISTEN_SECONDS: Final = 15.0  # between two looks at where it is to listen
 _SHARE: Final = 50.0  # watching takes no more than one part in so many of the time
 _LAST_SECONDS: Final = 5.0  # for what is being sent when all ends
 
@@ -72,11 +73,13 @@ class Surroundings:
             dead_man=self._dead_man,
         )
         self._observing.adopt(policy.name for policy in settings.policies)
-        self._listener = _listener(settings, self._observing, health, clock)
+        self._listener: Listener | None = None
+        self._listens_at: tuple[str, int] | None = None
         self._threads = [
             threading.Thread(target=self._go_on, args=(what, step, pause), name=what, daemon=True)
             for what, step, pause in (
                 ("telling", self._tell, lambda _took: _TELL_SECONDS),
+                ("listening", self._listen, lambda _took: _LISTEN_SECONDS),
                 ("watching", self._watch, lambda took: max(_WATCH_SECONDS, _SHARE * took)),
             )
         ]
@@ -84,10 +87,6 @@ class Surroundings:
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        if self._listener is not None:
-            self._listener.start()
-            host, port = self._listener.address
-            self._voice.say(Level.INFO, "listening", f"/metrics and /healthz at http://{host}:{port}")
         return self
 
     def __exit__(
@@ -98,11 +97,13 @@ class Surroundings:
         for thread in self._threads:
             thread.join(_LAST_SECONDS)
         self._try("telling", self._last_words)
+        self._health.trouble("serve", "it has ended")
+        self._try("metrics", self._write_metrics)  # what is left behind must not say that all is well
         if self._listener is not None:
             self._listener.stop()
 
     def settled(self, settings: Settings) -> None:
-        """New settings are in force. Where it listens and whom it calls are read at the start alone."""
+        """New settings are in force. The dead man's address is read at the start alone; the daemon says so."""
         self._settings = settings
         service = settings.service
         self._telling.adopt(settings.notify, service=service.name, zone=service.zone.key)
@@ -150,13 +151,40 @@ class Surroundings:
         self._telling.tell()
         self._telling.wait(_LAST_SECONDS)
 
+    def _listen(self) -> None:
+        """Listen where the settings say. Another that listens there stops no backup. Raises TargetError."""
+        address = self._settings.serve.listen
+        if address == self._listens_at:
+            return
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = self._listens_at = None
+        if address is not None:
+            clock, health = self._clock, self._health
+            self._listener = Listener(
+                address,
+                metrics=self._observing.metrics,
+                health=lambda: health.report(clock.monotonic()),
+                monotonic=clock.monotonic,
+            )
+            self._listener.start()
+            self._listens_at = address
+            host, port = self._listener.address
+            self._voice.say(Level.INFO, "listening", f"/metrics and /healthz at http://{host}:{port}")
+
     def _watch(self) -> None:
+        if not self._ready:  # nothing is due yet: whatever is seen now would be told, and taken back
+            return
         doubt = self._health.why_not("clock")
         judged = watch(self._ledger, self._settings, self._clock, clock_doubt=doubt)
         if not doubt:
             self._observing.judged(judged)
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
         textfile = self._settings.serve.textfile
         if textfile is not None:
+            self._observing.adopt(policy.name for policy in self._settings.policies)  # the figures of now
             self._observing.write(textfile)
 
     def _trouble(self, key: str, text: str | None) -> None:
@@ -171,16 +199,3 @@ def _dead_man(settings: Settings, health: Health, clock: Clock) -> DeadMan | Non
     healthy = health.well(clock.monotonic)
     every = settings.serve.dead_man_every
     return DeadMan(address, every, healthy=healthy, resolve=wiring.secret, ping=ping, clock=clock)
-
-
-def _listener(settings: Settings, observing: Observing, health: Health, clock: Clock) -> Listener | None:
-    """Raises TargetError where nothing can listen there."""
-    address = settings.serve.listen
-    if address is None:
-        return None
-    return Listener(
-        address,
-        metrics=observing.metrics,
-        health=lambda: health.report(clock.monotonic()),
-        monotonic=clock.monotonic,
-    )

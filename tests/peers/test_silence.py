@@ -124,7 +124,9 @@ def test_backrest_18303dbe_a_scheduled_retention_that_cannot_run_is_listed_with_
 
 def test_resticprofile_237_a_lock_that_refuses_is_told_like_any_failure(locked_out: LockedOut) -> None:
     """A lock failed before any hook could fire; here whoever is to be told of trouble is told of this one."""
-    assert any("retention files" in each and "locked" in each for each in locked_out.letters)
+    assert any(
+        "blocked: retention files at primary" in each and "repository-locked" in each for each in locked_out.letters
+    )
 
 
 def test_autorestic_387_retention_dead_for_long_while_backups_are_green_is_critical(locked_out: LockedOut) -> None:

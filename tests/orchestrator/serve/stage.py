@@ -38,7 +38,10 @@ ALONE: Final = HOURLY.replace('replicate = {{ to = "secondary" }}', "").replace(
 class HastyClock(HandClock):
     """By which nobody sleeps for longer than a moment."""
 
+    sleeps = 0
+
     def sleep(self, seconds: float, stop: Stop) -> bool:
+        self.sleeps += 1
         threading.Event().wait(0.01)
         return not stop.is_set()
 
