@@ -283,7 +283,7 @@ def _locks(known: Known, now: datetime) -> Iterator[Alarm]:
     refused: dict[tuple[TenantName, VaultName], list[RunRecord]] = defaultdict(list)
     for run in known.refused:
         good = known.good.get((run.policy, run.job, run.vault))
-        if _was_refused(run) and (good is None or good.started_at < run.started_at):
+        if by_a_lock(run) and (good is None or good.started_at < run.started_at):
             refused[run.tenant, run.vault].append(run)
     for (tenant, vault), runs in refused.items():
         first, last = (choose(runs, key=lambda run: (run.started_at, run.id)) for choose in (min, max))
@@ -301,7 +301,8 @@ def _locks(known: Known, now: datetime) -> Iterator[Alarm]:
             )
 
 
-def _was_refused(run: RunRecord) -> bool:
+def by_a_lock(run: RunRecord) -> bool:
+    """Whether a lock of restic refused this run."""
     return (
         run.state in {RunState.FAILED, RunState.BLOCKED}
         and run.failure is not None

@@ -6,7 +6,7 @@ still holds when it is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -47,7 +47,8 @@ _CLOSED: Final = "closed_at IS NOT NULL AND state <> 'skipped' ORDER BY due DESC
 _TAIL: Final = f"SELECT * FROM slot WHERE policy = :policy AND job = :job AND vault = :vault AND {_CLOSED} :each"  # noqa: S608 (constants)
 _AILING: Final = (
     "SELECT * FROM line WHERE id > :after AND id <= :last AND until IS NULL AND (SELECT state FROM slot"  # noqa: S608 (constants)
-    f" WHERE slot.policy = line.policy AND slot.job = line.job AND slot.vault = line.vault AND {_CLOSED} 1)"
+    " WHERE slot.policy = line.policy AND slot.job = line.job AND slot.vault = line.vault"
+    f" AND why_kind <> 'same-repository' AND {_CLOSED} 1)"
     " NOT IN ('succeeded', 'partial') ORDER BY id"
 )
 _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
@@ -59,7 +60,7 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
         "until": "due < :until",
     }
 )
-_LINES_AT_ONCE: Final = 4000  # looked at in one question, while others wait
+_LINES_AT_ONCE: Final = 1000  # looked at in one question, while others wait
 _AT_ONCE: Final = 500  # ids in one question; SQLite takes 32,766 values, and older ones 999
 
 
@@ -154,22 +155,20 @@ class Slots(Room):
         statement = f"SELECT * FROM slot WHERE {condition} ORDER BY due DESC, id DESC{at_most(limit)}"  # noqa: S608 (constants)
         return self._ask(statement, values, slot_of)
 
-    def ailing(self, each: int) -> tuple[tuple[Line, ...], tuple[Slot, ...]]:
+    def ailing(self, each: int) -> Iterator[tuple[tuple[Line, ...], tuple[Slot, ...]]]:
         """The lines in force whose newest closed slot did not end well, and the newest closed slots of each of them.
 
-        `each` at most, the newest first, those of the line's former settings included; skipped slots count for nothing.
+        `each` at most, the newest first, those of the line's former settings included; skipped slots count for nothing,
+        and a check that another one stood for is neither good nor bad. Some lines at a time, and others get their turn.
         """
-        lines: list[Row] = []
-        found: list[Row] = []
-        after, newest = 0, self._newest_line()
-        while after < newest:
+        newest = self._newest_line()
+        for after in range(0, newest, _LINES_AT_ONCE):
             with self._database.reading("read") as transaction:
-                ailing = transaction.rows(_AILING, {"after": after, "last": after + _LINES_AT_ONCE})
-                keys = [{name: line[name] for name in ("policy", "job", "vault")} for line in ailing]
-                found += [row for key in keys for row in transaction.rows(_TAIL, {**key, "each": each})]
-            lines += ailing
-            after += _LINES_AT_ONCE
-        return self._read(lines, line_of), self._read(found, slot_of)
+                lines = transaction.rows(_AILING, {"after": after, "last": after + _LINES_AT_ONCE})
+                keys = [{name: line[name] for name in ("policy", "job", "vault")} for line in lines]
+                found = [row for key in keys for row in transaction.rows(_TAIL, {**key, "each": each})]
+            if lines:
+                yield self._read(lines, line_of), self._read(found, slot_of)
 
     def _newest_line(self) -> int:
         (number,) = self._ask("SELECT coalesce(max(id), 0) AS newest FROM line", {}, lambda row: int(row["newest"]))

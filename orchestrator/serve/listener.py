@@ -67,7 +67,7 @@ class Listener:
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
-        self._server.cut(older_than=0.0)
+        self._server.cut(older_than=float("-inf"))  # those too that wait for us
         self._server.server_close()
 
 

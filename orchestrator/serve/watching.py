@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
-from jobs.alarm import Alarm, Disk, Known, LineKey, conditions, difference
+from jobs.alarm import Alarm, Disk, Known, LineKey, by_a_lock, conditions, difference
 from jobs.growth import RECKONED, SPAN, growth
 from jobs.history import Job, RunRecord, RunState
 from jobs.integrity import Assessment, assess
 from jobs.policy import Policy, VaultName
-from jobs.slot import Line
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.settings import LocalVaultSettings, Settings
@@ -23,8 +22,8 @@ from targets.host import disk_of, free_space
 
 _TAIL: Final = 10  # closed slots of a line that are looked at
 _AT_ONCE: Final = 25  # policies that are judged together
-_DAY: Final = timedelta(days=1)
-_REFUSED_DAYS: Final = 14
+_HOURS: Final = timedelta(hours=6)
+_REFUSED_WITHIN: Final = timedelta(days=14)
 _TOLD_WITHIN: Final = timedelta(days=4)  # notices are given up after three
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _REFUSED: Final = (RunState.FAILED, RunState.BLOCKED)
@@ -47,13 +46,13 @@ def watch(ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str 
     for judged in _judged(ledger, settings.policies, now):
         places += map(PlaceFacts.of, judged)
         broken += conditions(Known(assessments=judged, since=since), now)
-    lines, slots = ledger.ailing(_TAIL)
+    for lines, slots in ledger.ailing(_TAIL):
+        good = _good(ledger, {line.key for line in lines})
+        broken += conditions(Known(lines=lines, slots=slots, good=good), now)
     refused = tuple(_refused(ledger, now))
     known = Known(
-        lines=lines,
-        slots=slots,
-        good=_good(ledger, lines, refused),
         refused=refused,
+        good=_good(ledger, {(run.policy, run.job, run.vault) for run in refused}),
         disks=tuple(disks(ledger, settings, now)),
         notices=ledger.notices(since=now - _TOLD_WITHIN),
     )
@@ -71,10 +70,11 @@ def _judged(ledger: Ledger, policies: Iterable[Policy], now: datetime) -> Iterat
 
 
 def _refused(ledger: Ledger, now: datetime) -> Iterator[RunRecord]:
-    """The newest first, day by day."""
-    for days in range(_REFUSED_DAYS):
-        until = now - days * _DAY if days else None
-        yield from ledger.runs(states=_REFUSED, since=now - (days + 1) * _DAY, until=until)
+    """The runs that a lock refused, the newest first, some hours at a time."""
+    for number in range(_REFUSED_WITHIN // _HOURS):
+        since = now - (number + 1) * _HOURS
+        until = since + _HOURS if number else None
+        yield from (run for run in ledger.runs(states=_REFUSED, since=since, until=until) if by_a_lock(run))
 
 
 def _record(ledger: Ledger, standing: Iterable[Alarm], holding: Iterable[Alarm], now: datetime) -> None:
@@ -83,11 +83,10 @@ def _record(ledger: Ledger, standing: Iterable[Alarm], holding: Iterable[Alarm],
         ledger.set_alarms(changed.raised, changed.cleared, now, changed.events)
 
 
-def _good(ledger: Ledger, lines: Iterable[Line], refused: Iterable[RunRecord]) -> dict[LineKey, RunRecord]:
+def _good(ledger: Ledger, troubled: Set[LineKey]) -> dict[LineKey, RunRecord]:
     """The newest good run of whatever is in trouble, and of its policy's backups."""
-    wanted = {line.key for line in lines} | {(run.policy, run.job, run.vault) for run in refused}
-    found = ledger.last_runs(_GOOD, policies={policy for policy, _, _ in wanted})
-    return {key: run for key, run in found.items() if key in wanted or key[1] is Job.BACKUP}
+    found = ledger.last_runs(_GOOD, policies={policy for policy, _, _ in troubled})
+    return {key: run for key, run in found.items() if key in troubled or key[1] is Job.BACKUP}
 
 
 def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:

@@ -216,3 +216,19 @@ def test_lines_without_rows_and_rows_without_lines_are_nothing_when_there_are_no
     states: Mapping[SlotState, int] = dict.fromkeys(SlotState, 0)
     assert (told.expected, told.found, told.by_state) == (0, 0, states)
     assert not lines_of(replace(policy("a"), timetable=Timetable()), START)
+
+
+def test_a_bound_is_of_the_part_that_begins_with_it() -> None:
+    book = after_a_day()
+    noon = START.replace(microsecond=0) + 12 * HOUR
+    assert book.told(until=noon).expected == 5 + 1 + 5 + 1
+    assert book.told(noon, noon + HOUR).expected == 2
+
+
+def test_a_line_that_was_ended_owes_all_that_had_come_by_then_however_far_it_had_come() -> None:
+    book = after_a_day()
+    (number,) = [line.id for line in book.lines.values() if line.policy == "b" and line.job is Job.BACKUP]
+    book.lines[number] = replace(book.lines[number], cursor=START)
+    assert book.told().adds_up
+    book.slots.pop("b/backup/one/U2026-11-20T18:00Z")
+    assert book.told().missing == ("b/backup/one/U2026-11-20T18:00Z",)

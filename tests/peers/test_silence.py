@@ -6,6 +6,7 @@ was left of them: slots, messages, metrics, exit codes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from tests.peers.unattended import (
     HOURLY,
     START,
     JumpingClock,
-    all_runs,
     all_slots,
     opened,
     operator,
@@ -327,11 +327,12 @@ def test_bareos_1774_restic_that_says_it_went_well_and_stored_nothing_has_failed
 ) -> None:
     """The job's status was good while its log said Error; here a backup counts when the vault lists its snapshots."""
     made = operator(tmp_path, restic_program)
-    hooked(made, " backup ", before="exit 0")
-    ended = made.tandem("backup", "files")
-    assert ended.code == 4
+    summary = json.dumps({"message_type": "summary", "snapshot_id": "0123abcd"})
+    hooked(made, " backup --json --host", before=f"echo '{summary}'; exit 0")
+    told = refused(made, "backup", "files")
+    assert told.kind is FailureKind.SNAPSHOT_MISSING
+    assert "0123abcd" in told.message
     assert made.snapshots("primary") == []
-    assert all_runs(made)[0].state.value == "failed"
 
 
 def test_runrestic_41_a_restic_that_dies_unexpectedly_ends_the_run(tmp_path: Path, restic_program: Path) -> None:

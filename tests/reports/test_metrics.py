@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from jobs.history import BackupResult, Job, Owner, RestoreTestResult, RunRecord,
 from jobs.integrity import assess
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from jobs.slot import SlotState
-from reports.metrics import ChannelFacts, DeadManFacts, JobFacts, LastRun, MetricFacts, exposition
+from reports.metrics import ChannelFacts, DeadManFacts, JobFacts, LastRun, MetricFacts, PlaceFacts, exposition
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -31,7 +32,7 @@ Labels = tuple[tuple[str, str], ...]
 def read(facts: MetricFacts) -> dict[tuple[str, Labels], float]:
     """Every sample by name and labels; each there once."""
     found: dict[tuple[str, Labels], float] = {}
-    for family in text_string_to_metric_families(exposition(facts)):
+    for family in text_string_to_metric_families(exposition(facts).text):
         assert family.documentation
         for sample in family.samples:
             key = (sample.name.removeprefix("tandem_"), tuple(sorted(sample.labels.items())))
@@ -143,7 +144,7 @@ def test_promises_are_shown_as_they_were_judged() -> None:
         site=SITE,
         objectives=Objectives(rpo=timedelta(hours=24)),
     )
-    facts = replace(QUIET, assessments=assess([policy], [], [], NOW))
+    facts = replace(QUIET, places=[PlaceFacts.of(each) for each in assess([policy], [], [], NOW)])
     place = {"tenant": TENANT, "policy": POLICY, "site": SITE}
     assert value(facts, "recovery_point_timestamp_seconds", **place) == 0
     assert value(facts, "objective_seconds", **place, control="recovery-point") == 86_400
@@ -171,7 +172,7 @@ def test_notices_alarms_and_the_dead_man() -> None:
 
 def test_every_metric_is_in_the_manual() -> None:
     manual = (Path(__file__).resolve().parents[2] / "docs" / "manual.md").read_text(encoding="utf-8")
-    families = text_string_to_metric_families(exposition(replace(QUIET, dead_man=DeadManFacts())))
+    families = text_string_to_metric_families(exposition(replace(QUIET, dead_man=DeadManFacts())).text)
     names = [family.name.removeprefix("tandem_") for family in families]
     assert len(names) > 20
     assert [name for name in names if f"`{name}`" not in manual] == []
@@ -185,8 +186,22 @@ def test_any_name_comes_back_from_its_label(name: str) -> None:
     assert value(facts, "last_good_timestamp_seconds", **labels) == 0
 
 
+def test_a_page_is_the_same_text_packed_as_one_gzip_file_and_in_pieces() -> None:
+    jobs = [replace(job(Job.BACKUP), policy=PolicyName(f"p{number}")) for number in range(3000)]
+    page = exposition(replace(QUIET, jobs=jobs))
+    text = gzip.decompress(b"".join(page.members))
+    assert b"".join(page.pieces()) == text
+    assert page.size == len(text)
+    assert max(map(len, page.pieces())) < len(text)
+    samples = [line for line in page.text.splitlines() if line.startswith("tandem_last_good")]
+    assert samples == [
+        f'tandem_last_good_timestamp_seconds{{tenant="{TENANT}",policy="p{number}",job="backup",vault="{VAULT}"}} 0.0'
+        for number in range(3000)
+    ]
+
+
 def test_nothing_is_kept_between_two_expositions_nor_shared_with_others() -> None:
-    assert exposition(replace(QUIET, jobs=[job(Job.BACKUP)])).count("minfopra") == 1
-    assert "minfopra" not in exposition(QUIET)
+    assert exposition(replace(QUIET, jobs=[job(Job.BACKUP)])).text.count("minfopra") == 1
+    assert "minfopra" not in exposition(QUIET).text
     assert exposition(QUIET) == exposition(QUIET)
     assert not any(family.name.startswith("tandem") for family in REGISTRY.collect())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.history import RecoveryPoint, RunRecord, RunState
+from jobs.history import BackupResult, Job, RecoveryPoint, RunRecord, RunState
 from jobs.integrity import assess
 from orchestrator.ledger.ledger import Ledger
 from tests.orchestrator.ledger.build import NOW
@@ -77,3 +77,16 @@ def test_it_is_the_same_on_both_databases_and_what_goes_later_changes_nothing(le
 def _told(ledger: Ledger, since: datetime, at: datetime) -> tuple[tuple[RunRecord, ...], tuple[RecoveryPoint, ...]]:
     seen = ledger.hindsight(since, at)
     return seen.runs, tuple(replace(point, gone_at=None) for point in seen.points)
+
+
+def test_files_that_were_changing_are_known_of_a_point_that_has_gone_since(ledger: Ledger) -> None:
+    changing = BackupResult(snapshot="x", files=3, changed_count=2)
+    backups = [
+        _run(number, POLICIES[0], (Job.BACKUP, changing), VAULTS[0], RunState.SUCCEEDED, number) for number in (1, 2)
+    ]
+    seen = replace(_point(1, POLICIES[0], VAULTS[0], 1, False), run=backups[0].id, gone_at=None, complete=True)
+    put(ledger, backups, [seen])
+    since, at = NOW + timedelta(minutes=50), NOW + timedelta(minutes=60)
+    ledger.gone(seen.tenant, seen.vault, [seen.snapshot], NOW + timedelta(hours=9))
+    assert backups[0].id in {run.id for run in ledger.hindsight(since, at).runs}
+    assert_it_tells_all(ledger, since, at)

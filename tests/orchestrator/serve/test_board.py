@@ -60,6 +60,7 @@ class World:
 
     def dispatch(self, _dice: random.Random) -> None:
         for start in self.stage.moves(self.board).starts:
+            self.clock.go(timedelta(seconds=1))  # else chance decides which run is the last: their ids do
             run = intent(start.step, self.clock.now(), OWNER, tool="", slot=start.slot.id)
             self.ledger.claim(run, slot=run.slot)
             self.begun.append(run)

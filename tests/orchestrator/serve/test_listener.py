@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import LedgerError
 from orchestrator.serve.health import Health
 from orchestrator.serve.listener import MOST_CLIENTS, Listener
+from reports.exposition import Page
 from targets.errors import TargetError
 from tests.orchestrator.serve.clocks import HandClock
 
@@ -36,19 +38,22 @@ class House:
             patience=60,
         )
 
-    def metrics(self) -> str:
+    def metrics(self) -> Page:
         self.asked.set()
         self.gate.wait(20)
         if self.refusal is not None:
             raise self.refusal
-        return 'tandem_figure{name="été"} 1\n'
+        text = 'tandem_figure{name="été"} 1\n'.encode()
+        return Page(members=(gzip.compress(text),), size=len(text))
 
-    def ask(self, method: str, path: str) -> tuple[HTTPResponse, str]:
+    def ask(self, method: str, path: str, **headers: str) -> tuple[HTTPResponse, str]:
         connection = HTTPConnection(*self.listener.address, timeout=20)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers=headers)
             answer = connection.getresponse()
-            return answer, answer.read().decode()
+            content = answer.read()
+            packed = answer.headers["Content-Encoding"] == "gzip"
+            return answer, (gzip.decompress(content) if packed else content).decode()
         finally:
             connection.close()
 
@@ -80,6 +85,34 @@ def test_metrics_come_in_the_form_that_prometheus_reads(house: House) -> None:
     answer, text = house.ask("GET", "/metrics")
     assert (answer.status, text) == (200, 'tandem_figure{name="été"} 1\n')
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_metrics_are_packed_for_whoever_can_unpack_them(house: House) -> None:
+    plain, text = house.ask("GET", "/metrics")
+    packed, same = house.ask("GET", "/metrics", **{"Accept-Encoding": "gzip"})
+    assert (packed.status, same) == (200, text)
+    assert (plain.headers["Content-Encoding"], packed.headers["Content-Encoding"]) == (None, "gzip")
+    assert house.ask("GET", "/healthz", **{"Accept-Encoding": "gzip"})[0].headers["Content-Encoding"] is None
+
+
+def test_a_client_is_not_cut_off_while_its_page_is_made(house: House) -> None:
+    house.gate.clear()
+    with socket.create_connection(house.listener.address, timeout=20) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert house.asked.wait(20)
+        with socket.create_connection(house.listener.address, timeout=20) as silent:
+            connected(house, 2)
+            house.clock.seconds += 61
+            assert silent.recv(1) == b""  # the server has looked at its clients, and cut off this one
+        house.gate.set()
+        assert client.recv(12) == b"HTTP/1.0 200"
+
+
+def connected(house: House, many: int) -> None:
+    """Wait until the server has taken so many clients."""
+    end = time.monotonic() + 20
+    while len(house.listener._server._clients) < many and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def test_a_head_is_an_answer_without_its_text(house: House) -> None:
@@ -167,7 +200,7 @@ def test_an_address_that_is_taken_is_an_error_that_says_so() -> None:
         with pytest.raises(TargetError, match="nothing can listen there") as caught:
             Listener(
                 other.getsockname()[:2],
-                metrics=str,
+                metrics=Page,
                 health=lambda: (True, ()),
                 monotonic=Clock().monotonic,
             )
@@ -178,7 +211,7 @@ def test_it_listens_where_ipv6_is_spoken() -> None:
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
     try:
-        listener = Listener(("::1", 0), metrics=str, health=lambda: (True, ()), monotonic=Clock().monotonic)
+        listener = Listener(("::1", 0), metrics=Page, health=lambda: (True, ()), monotonic=Clock().monotonic)
     except TargetError:
         pytest.skip("this machine has no IPv6")
     listener.start()
