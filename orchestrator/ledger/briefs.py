@@ -25,7 +25,7 @@ _NEXT: Final = """
     (SELECT id FROM run WHERE policy = here.policy AND job > here.job ORDER BY job, vault LIMIT 1)"""
 _OF_ALL: Final = (
     "(SELECT id FROM run ORDER BY policy, job, vault LIMIT 1)",
-    f"{_NEXT}, (SELECT id FROM run WHERE policy > here.policy ORDER BY policy, job, vault LIMIT 1)",  # noqa: S608
+    f"{_NEXT}, (SELECT id FROM run WHERE policy > here.policy ORDER BY policy, job, vault LIMIT 1)",  # noqa: S608 (constants)
 )
 NEWEST: Final = """
     WITH RECURSIVE place (id) AS (
@@ -170,5 +170,8 @@ def _stored_of(row: Row) -> Stored:
         result = None if row["result"] is None else result_of(row["result"])
         counted = result if isinstance(result, BackupResult) else BackupResult()
         return Stored(
-            policy=PolicyName(intern(row["policy"])), at=moment(row["started_at"]), bytes=counted.bytes, added=counted.bytes_added
+            policy=PolicyName(intern(row["policy"])),
+            at=moment(row["started_at"]),
+            bytes=counted.bytes,
+            added=counted.bytes_added,
         )

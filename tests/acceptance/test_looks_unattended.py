@@ -199,6 +199,9 @@ def test_a_slot_that_somebody_deleted_added_or_renamed_is_named(served: Operator
     assert report["summary"]["slots"]["value"] is False
     assert "does not add up" in report["headline"]["text"]
     assert {row["slot"]["value"] for row in rows(report, "mismatches")} == {lost, "made-up", "of-no-line"}
+    foreign = served.tandem("--json", "report", "integrity", "--period", f"{MONTH:%Y-%m}", "--tenant", "customs")
+    assert foreign.json["summary"]["slots"]["value"] is True
+    assert "of-no-line" not in foreign.out
 
 
 # --- report -----------------------------------------------------------------------------------------------------------
