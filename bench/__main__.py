@@ -15,11 +15,13 @@ from bench.answers import answers
 from bench.backup import backups, memory
 from bench.measure import BrokenError
 from bench.result import Result
+from bench.unattended import unattended
 
 _BENCHES: Final[dict[str, Callable[[Path, Path], Iterator[Result]]]] = {
     "answers": answers,
     "backups": backups,
     "memory": memory,
+    "unattended": unattended,
 }
 
 

@@ -74,6 +74,7 @@ class Operator:
     policies: int
     schedules: tuple[str, ...]
     splay: timedelta = timedelta(0)
+    unsplayed: int = 0  # so many of those of the first schedule are due on the dot
     runs: int = 2
     port: int = 9377
     source: str = "/srv/data/{number:05}"
@@ -97,13 +98,16 @@ class Operator:
         return "\n".join([head, *tenants, *map(self._policy, range(self.policies))])
 
     def _policy(self, number: int) -> str:
-        return _POLICY.format(
+        turn, which = divmod(number, len(self.schedules))
+        dot = 'splay = "0s"\n' if which == 0 and turn < self.unsplayed else ""
+        table = _POLICY.format(
             number=number,
             tenant=number % TENANTS,
             source=self.source.format(number=number),
-            schedule=self.schedules[number % len(self.schedules)],
+            schedule=self.schedules[which],
             window="00:30-23:45",
         )
+        return table + dot
 
 
 def spread(now: datetime) -> tuple[str, ...]:

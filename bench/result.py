@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from bench.measure import Cost, Pair, median
 
@@ -52,6 +52,32 @@ def seconds(name: str, costs: Sequence[Cost], *, goal: float | None = None) -> R
         met=None if goal is None else middle.seconds <= goal,
         raw={"ours": _raw(costs), "goal": goal},
     )
+
+
+def figure(  # noqa: PLR0913 (all but the name are keywords)
+    name: str,
+    value: float,
+    *,
+    shown: str,
+    detail: str = "",
+    goal: float | None = None,
+    told: str = "",
+    more: object = None,
+) -> Result:
+    """Any other figure, as `shown`; the goal is met by what is not above it, and `told` says it in the same unit."""
+    return Result(
+        name=name,
+        figure=shown,
+        detail=detail,
+        goal=f"≤ {told}" if goal is not None else "",
+        met=None if goal is None else value <= goal,
+        raw={"value": value, "goal": goal, "more": more},
+    )
+
+
+def noted(found: Result, detail: str) -> Result:
+    """The same with other words behind it."""
+    return replace(found, detail=detail)
 
 
 def memory(name: str, cost: Cost, *, goal: int) -> Result:

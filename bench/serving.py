@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,17 +38,9 @@ class Serving:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU that it has used by itself."""
-        return sum(self._cpu_of_threads().values())
-
-    def _cpu_of_threads(self) -> dict[str, float]:
-        used: dict[str, float] = {}
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                name, _, rest = (task / "stat").read_text(encoding="utf-8").partition(" (")[2].rpartition(") ")
-                fields = rest.split()
-                used[f"{name} {task.name}"] = (int(fields[11]) + int(fields[12])) / _TICKS
-        return used
+        """Seconds of CPU that it has used, without its children's."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
 
     @property
     def memory(self) -> int:

@@ -74,13 +74,21 @@ class Stage:
         key = folder / "tenant.key"
         key.touch(mode=0o600)
         key.write_text(_PASSWORD)
+        return cls.at(folder, bytecode)
+
+    @classmethod
+    def at(cls, folder: Path, bytecode: Path) -> Stage:
+        """One whose settings and passwords somebody else writes."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         return cls(folder=folder, environment={**kept, "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": str(bytecode)})
 
+    def command(self, *words: str) -> list[str]:
+        """A command of Tandem on this stage, as it would be typed."""
+        return python(str(_ROOT / "main.py"), "--settings", str(self.folder / "settings.toml"), *words)
+
     def tandem(self, *words: str, codes: tuple[int, ...] = (0,)) -> Cost:
-        """One command of Tandem on this stage."""
-        argv = python(str(_ROOT / "main.py"), "--settings", str(self.folder / "settings.toml"), *words)
-        return cost_of(argv, self.environment, codes=codes)
+        """Run it to its end."""
+        return cost_of(self.command(*words), self.environment, codes=codes)
 
     def restic(self, repository: str, *words: str, source: str | None = None) -> Cost:
         """One command of bare restic on a repository below the folder; `source` is the one that `copy` takes from."""

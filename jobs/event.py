@@ -44,6 +44,7 @@ class Topic(StrEnum):
     SERVE_STARTED = "serve-started"
     SERVE_STOPPED = "serve-stopped"
     SERVE_TOOK_OVER = "serve-took-over"
+    OUTAGE = "outage"  # nothing ran for a while, and moments passed
     SETTINGS_RELOADED = "settings-reloaded"
     SETTINGS_REFUSED = "settings-refused"
     RUN_GIVEN_UP = "run-given-up"
@@ -94,6 +95,7 @@ SEVERITIES: Final[Mapping[Topic, Severity]] = MappingProxyType(
                 Topic.CLOCK_STEPPED,
                 Topic.SETTINGS_REFUSED,
                 Topic.SERVE_TOOK_OVER,
+                Topic.OUTAGE,
             ),
             Severity.WARNING,
         ),
@@ -145,3 +147,19 @@ def recovered(slot: Slot, at: datetime) -> Event:
 def of_service(topic: Topic, subject: str, text: str, at: datetime, *, key: str = "") -> Event:
     """What happened to the service as a whole, and to no tenant."""
     return Event(at=at, topic=topic, severity=SEVERITIES[topic], subject=subject, text=text, key=key or subject)
+
+
+def outage(since: datetime, until: datetime, moments: int) -> Event:
+    """Tandem did not run from one instant to another, and so many moments came to be due meanwhile.
+
+    An outage in which nothing was due is a record. Each is a matter of its own: a second one within a day is told too.
+    """
+    passed = {0: "no moment passed", 1: "1 moment passed"}.get(moments, f"{moments:,} moments passed")
+    return Event(
+        at=until,
+        topic=Topic.OUTAGE,
+        severity=SEVERITIES[Topic.OUTAGE] if moments else Severity.INFO,
+        subject="serve",
+        text=f"Tandem did not run from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC; {passed}.",
+        key=f"outage/{since:%Y-%m-%dT%H:%M:%SZ}",
+    )

@@ -14,7 +14,7 @@ from typing import Final
 
 from jobs.event import Event, Severity, Topic
 from jobs.policy import TenantName
-from jobs.schedule import Schedule, next_after
+from jobs.schedule import Schedule, next_after, occurrences
 
 
 class NoticeState(StrEnum):
@@ -99,6 +99,7 @@ PAUSE: Final = timedelta(minutes=10)  # between two such lists; more than MOST o
 PATIENCE: Final = timedelta(days=3)
 DIGEST: Final = ":digest:"  # the key of every digest
 _PAUSES: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
+_LOOK_BACK: Final = (2, 70, 3000)  # days; few moments are looked at, whether they come by the minute or the year
 _LOUDNESS: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 
 
@@ -204,6 +205,20 @@ def digest_is_due(route: Route, last: datetime, now: datetime) -> bool:
     """Whether a moment of the route's digest lies after the last one, and not after now."""
     due = None if route.digest is None else next_after(route.digest, route.zone, last)
     return due is not None and due.at <= now
+
+
+def first_digest_from(route: Route, now: datetime) -> datetime | None:
+    """Where the first digest of a route begins: at its last moment but one, so that it is due at once.
+
+    Nobody knows whether anything ran at the last one. None where there is no such moment within eight years.
+    """
+    if route.digest is None:
+        return None
+    for days in _LOOK_BACK:
+        found = tuple(occurrences(route.digest, route.zone, now - timedelta(days=days), now))
+        if len(found) > 1:
+            return found[-2].at
+    return None
 
 
 def delivery(channel: str) -> str:

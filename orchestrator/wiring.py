@@ -143,7 +143,11 @@ def _output_of(command: tuple[str, ...]) -> str:
     done = capture(command, environment=dict(os.environ), timeout=_SECRET_COMMAND_TIMEOUT)
     if done.code != 0:  # what it wrote until then may be half a secret, or an error's text
         raise TargetError("run", command[0], FailureKind.SECRET_UNAVAILABLE, f"it ended with exit status {done.code}")
-    return done.stdout.decode()
+    try:
+        return done.stdout.decode()
+    except UnicodeDecodeError:  # not the cause: it holds what was written, and so the secret
+        message = "what it wrote is not UTF-8"
+    raise TargetError("run", command[0], FailureKind.SECRET_UNAVAILABLE, message)
 
 
 class _Rates(TypedDict):

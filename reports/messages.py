@@ -92,10 +92,20 @@ def digest_subject(bundle: Bundle, counts: Mapping[SlotState, int], since: datet
     return f"digest: {ran}, {counted(loud, 'trouble')}; {moment(since)} to {moment(until)}"
 
 
-def digest_body(bundle: Bundle, counts: Mapping[SlotState, int], since: datetime, until: datetime) -> str:
-    """The slots by state, and every trouble, the newest first."""
+def digest_body(
+    bundle: Bundle,
+    counts: Mapping[SlotState, int],
+    since: datetime,
+    until: datetime,
+    *,
+    still_open: int = 0,
+    oldest: datetime | None = None,
+) -> str:
+    """The slots that ended, by state, how many are open still, and every trouble, the newest first."""
     states = [f"  {state:<12} {number(counts[state])}" for state in SlotState if counts.get(state)]
-    slots = [f"Slots due from {moment(since)} to {moment(until)}:", *(states or ["  none"])]
+    slots = [f"Slots that ended from {moment(since)} to {moment(until)}:", *(states or ["  none"])]
+    waiting = f"{number(still_open)}, the oldest due {moment(oldest)}" if oldest is not None else "none"
+    slots += [f"Still open: {waiting}."]
     troubles = [event for event in reversed(bundle.events) if event.severity is not Severity.INFO]
     lines = [f"- {moment(event.at)}  {event.topic}: {printable(event.subject)}" for event in troubles[:_LISTED]]
     told = ["Troubles:", *(lines or ["  none"]), *_left_out(len(troubles), "more")]

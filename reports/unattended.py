@@ -38,6 +38,7 @@ _FOR_ALL: Final[Mapping[Topic, str]] = {
     Topic.SERVE_STOPPED: "The scheduler was stopped.",
     Topic.SERVE_TOOK_OVER: "Another scheduler took over from one that had given no sign of life.",
     Topic.CLOCK_STEPPED: "The scheduler's clock was set.",
+    Topic.OUTAGE: "The scheduler did not run for a while.",
 }
 _REASONS: Final = 3
 _SUBJECTS: Final = 3

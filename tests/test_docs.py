@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs import failure
-from jobs.event import Topic
+from jobs.event import SEVERITIES, Severity, Topic
 from orchestrator import settings as settings_room
 from orchestrator.cli.parser import build
 from orchestrator.settings.unattended import NotifyTable
@@ -96,3 +96,11 @@ def test_anchors_of_the_manual_exist() -> None:
     headings = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in MANUAL.splitlines()}
     for anchor in re.findall(r"\]\(#([^)]+)\)", MANUAL):
         assert anchor in headings
+
+
+def test_what_wants_a_look_is_told_unless_the_settings_say_otherwise() -> None:
+    """Also of a topic that is new; and that it is over, else nobody knows whether to go and see."""
+    told = set(NotifyTable.model_fields["on"].default)
+    for topic in Topic:
+        quiet = SEVERITIES[topic] is Severity.INFO and topic is not Topic.RECOVERED
+        assert (topic in told) is not quiet, topic

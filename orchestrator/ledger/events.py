@@ -58,3 +58,8 @@ class Events(Room):
         condition += among("topic", topics)
         statement = f"SELECT * FROM event WHERE {condition} ORDER BY id{at_most(limit)}"  # noqa: S608 (constants)
         return self._ask(statement, values, event_of)
+
+    def newest_event(self) -> int:
+        """The number of the last event that is on record; 0 before the first."""
+        (number,) = self._ask("SELECT coalesce(max(id), 0) AS newest FROM event", {}, lambda row: int(row["newest"]))
+        return number

@@ -28,12 +28,13 @@ from orchestrator.ledger.outbox import Outbox
 from orchestrator.ledger.place import refused, sqlite_path
 from orchestrator.ledger.runs import Runs
 from orchestrator.ledger.slots import Slots
+from orchestrator.ledger.spans import Spans
 from orchestrator.ledger.sqlite import SqliteDatabase
 
 __all__ = ["Busy", "Glance", "KnownRepository", "Ledger", "LedgerError", "Superseded"]
 
 
-class Ledger(Runs, Briefs, Existence, Slots, Accounts, Events, Outbox, Alarms, Leases):
+class Ledger(Runs, Briefs, Existence, Slots, Accounts, Spans, Events, Outbox, Alarms, Leases):
     """What was due, what was done and what came of it, and what is known to exist. Safe to share between threads."""
 
     @classmethod

@@ -18,7 +18,9 @@ from orchestrator.ledger.room import Room, insert_each, where
 from orchestrator.ledger.rows import notice_of, notice_row
 
 _TOLD: Final = "SELECT told_until FROM outbox"
-_FILTERS: Final[Mapping[str, str]] = MappingProxyType({"since": "made_at >= :since", "until": "made_at < :until"})
+_FILTERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"since": "made_at >= :since", "until": "made_at < :until", "key": '"key" = :key'}
+)
 
 
 class Outbox(Room):
@@ -83,9 +85,12 @@ class Outbox(Room):
             transaction.change_each(statement, rows)
             outcry.write(transaction, events)
 
-    def notices(self, since: datetime | None = None, until: datetime | None = None) -> tuple[Notice, ...]:
-        """The notices that were made at `since` or later and before `until`, in the order in which they were made."""
-        condition, values = where(_FILTERS, {"since": micros_or_none(since), "until": micros_or_none(until)})
+    def notices(
+        self, since: datetime | None = None, until: datetime | None = None, key: str | None = None
+    ) -> tuple[Notice, ...]:
+        """The notices made at `since` or later and before `until`, and of one key if asked so, in their order."""
+        wanted = {"since": micros_or_none(since), "until": micros_or_none(until), "key": key}
+        condition, values = where(_FILTERS, wanted)
         return self._ask(f"SELECT * FROM notice WHERE {condition} ORDER BY id", values, notice_of)  # noqa: S608 (constants)
 
 

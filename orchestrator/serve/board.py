@@ -160,7 +160,8 @@ class Board:
         for closing in moves.closings:
             self._put(replace(closing.slot, state=closing.state, why=closing.why, closed_at=now))
         for wait in moves.waits:
-            self._open[wait.slot.id] = replace(wait.slot, why=wait.why)
+            if wait.why != wait.slot.why:
+                self._open[wait.slot.id] = replace(wait.slot, why=wait.why)
 
 
 def _began(run: RunRecord) -> tuple[datetime, str]:

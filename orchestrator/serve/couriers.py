@@ -26,6 +26,7 @@ from jobs.notice import (
 )
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError
+from orchestrator.serve.edge import own_fault
 from orchestrator.settings.secrets import SecretRef
 from orchestrator.settings.values import Channel
 from reports import messages
@@ -109,19 +110,23 @@ class Couriers:
         return lost
 
     def deliver(self, now: datetime) -> None:
-        """Begin to send what is due, to each destination that is not being sent anything. Raises LedgerError."""
+        """Begin to send what is due, to each destination that is not being sent anything. Raises LedgerError.
+
+        Who is busy is settled before the ledger is asked: whoever ends meanwhile had notices that may be in its answer.
+        """
         with self._lock:
+            self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
+            busy = frozenset(self._threads)
             unrecorded = {notice.id for outcome in self._outcomes for notice in outcome.notices}
         due: dict[str, list[Notice]] = {}
         for notice in self._ledger.pending_notices(now):
-            if notice.id not in unrecorded:
+            if notice.channel not in busy and notice.id not in unrecorded:
                 due.setdefault(notice.channel, []).append(notice)
-        self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
         for name, notices in due.items():
-            if name not in self._destinations:
-                self._ledger.settle_each(replace(n, state=NoticeState.GIVEN_UP, error=_GONE) for n in notices)
-            elif name not in self._threads:
+            if name in self._destinations:
                 self._start(self._destinations[name], notices)
+            else:
+                self._ledger.settle_each(replace(n, state=NoticeState.GIVEN_UP, error=_GONE) for n in notices)
 
     def record(self) -> None:
         """Put what attempts came to on record, in their order. What the ledger refuses is kept. Raises LedgerError."""
@@ -167,12 +172,14 @@ class Couriers:
 
     def _try(self, destination: Destination, letter: Sequence[Notice]) -> TargetError | None:
         name, address = destination.route.name, destination.address
-        subject, body = messages.letter(self._service, letter, self._clock.now())
         try:
+            subject, body = messages.letter(self._service, letter, self._clock.now())
             url = address if isinstance(address, str) else self._resolve(address, f"the address of channel {name}")
             self._send(name, url, subject, body, messages.severity(letter))
         except TargetError as error:
             return error
+        except Exception as error:  # noqa: BLE001 (a thread's edge: else it would be met again every second, unheard)
+            return own_fault("tell", f"channel {name}", error)
         return None
 
     def _came_to(self, name: str, tried: Sequence[Notice], rest: Sequence[Notice], error: TargetError | None) -> None:

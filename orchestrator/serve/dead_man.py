@@ -8,18 +8,20 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.clock import Clock
+from orchestrator.serve.edge import own_fault
 from orchestrator.settings.secrets import SecretRef
 from reports.metrics import DeadManFacts
 from targets.errors import TargetError
 from targets.secret import Secret
 
+_WHAT: Final = "the dead man's address"
 _AGAIN: Final = 60.0  # seconds until a call that failed is tried again
 
 
 class DeadMan:
     """Calls one address. `beat` belongs to one thread, and waits for nobody."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but two are keywords)
         self,
         address: str | SecretRef,
         every: timedelta,
@@ -28,7 +30,13 @@ class DeadMan:
         resolve: Callable[[SecretRef, str], Secret],
         ping: Callable[[Secret | str], None],
         clock: Clock,
+        trouble: Callable[[str | None], None] = lambda _text: None,
     ) -> None:
+        """`trouble` hears, from another thread, why a call failed, and None of one that did not. Holds no secret.
+
+        `healthy` must not count that trouble: it would keep every further call from being made.
+        """
+        self._trouble = trouble
         self._address, self._every = address, every.total_seconds()
         self._healthy, self._resolve, self._ping, self._clock = healthy, resolve, ping, clock
         self._lock = threading.Lock()
@@ -65,14 +73,22 @@ class DeadMan:
             return self._error
 
     def _call(self) -> None:
-        try:
-            address = self._address
-            self._ping(address if isinstance(address, str) else self._resolve(address, "the dead man's address"))
-        except TargetError as error:
-            with self._lock:
+        error = self._try()
+        with self._lock:
+            if error is None:
+                self._heard_at, self._error = self._clock.now(), ""
+            else:
                 self._failures += 1
                 self._error = error.failure.message
                 self._next = self._clock.monotonic() + min(self._every, _AGAIN)
-        else:
-            with self._lock:
-                self._heard_at, self._error = self._clock.now(), ""
+        self._trouble(None if error is None else error.failure.message)
+
+    def _try(self) -> TargetError | None:
+        try:
+            address = self._address
+            self._ping(address if isinstance(address, str) else self._resolve(address, _WHAT))
+        except TargetError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 (a thread's edge: whatever it was, the call was not made)
+            return own_fault("call", _WHAT, error)
+        return None

@@ -1,36 +1,40 @@
-"""Digests: what came of everything since the last one, also where nothing did: silence would prove nothing."""
+"""Digests: what came of everything since the last one, also where nothing did: silence would prove nothing.
+
+What ended, and what happened, is in exactly one digest of a channel: where the last one came to is on record with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from jobs.event import Severity, Topic
-from jobs.notice import DIGEST, Notice, Route, digest, digest_is_due
-from jobs.slot import SlotState
+from jobs.notice import DIGEST, Notice, Route, digest, digest_is_due, first_digest_from
 from orchestrator.ledger.ledger import Ledger
 from reports import messages
 
 _MOST: Final = 50_000  # events in one digest; what is beyond goes into the next
-_MEMORY: Final = timedelta(days=62)  # how far back the last digest is looked for
 _COUNTED: Final = frozenset(Topic) - {Topic.SUCCEEDED, Topic.COALESCED, Topic.SKIPPED}  # these are counted as slots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Last:
-    """Up to when, and up to which event, a digest told."""
+    """Up to where a digest told: its moment, the latest moment of any (a clock is set back), and the newest event.
+
+    `through` None: there was none yet.
+    """
 
     at: datetime
-    through: int
+    until: datetime
+    through: int | None
 
 
 class Digests:
     """Makes the digests of all routes. Belongs to one thread."""
 
     def __init__(self, ledger: Ledger, since: datetime) -> None:
-        """`since` is where the first digest of a route begins."""
+        """`since` is when this process began: a first digest reaches back to it where nothing is older."""
         self._ledger, self._since = ledger, since
         self._last: dict[str, _Last] | None = None
 
@@ -38,44 +42,55 @@ class Digests:
         """Put a route's digest into the outbox when it is due. Raises LedgerError."""
         if route.digest is None:
             return
-        told = self._told(now)
-        last = told.setdefault(route.name, _Last(at=self._since, through=0))
+        told = self._told()
+        last = told.get(route.name) or self._begin(route, now)
         if last.at > now:  # the clock was set back: the next moment counts from here
-            last = told[route.name] = _Last(at=now, through=last.through)
-        if digest_is_due(route, last.at, now):
-            told[route.name] = self._make(route, last, now)
+            last = replace(last, at=now)
+        told[route.name] = self._make(route, last, now) if digest_is_due(route, last.at, now) else last
 
-    def _told(self, now: datetime) -> dict[str, _Last]:
+    def _told(self) -> dict[str, _Last]:
+        """Up to where each channel was told, of all digests that were ever made: one may come every ten years."""
         if self._last is None:
-            made = self._ledger.notices(since=now - _MEMORY)
-            self._last = {n.channel: _Last(at=n.made_at, through=n.through) for n in made if n.key == DIGEST}
+            self._last = {}
+            for notice in self._ledger.notices(key=DIGEST):
+                before = self._last.get(notice.channel)
+                until = max(notice.made_at, before.until) if before else notice.made_at
+                self._last[notice.channel] = _Last(at=notice.made_at, until=until, through=notice.through)
         return self._last
 
+    def _begin(self, route: Route, now: datetime) -> _Last:
+        """Where a route's first digest begins: one before this process was to be made is due still."""
+        oldest = min([event.at for event in self._ledger.events(limit=1)] + [self._since, now])
+        since = max(first_digest_from(route, now) or oldest, oldest)
+        return _Last(at=since, until=since, through=None)
+
     def _make(self, route: Route, last: _Last, now: datetime) -> _Last:
-        since = last.at if last.through == 0 else None
-        events = self._ledger.events(last.through, since=since, topics=_COUNTED, limit=_MOST)
-        bundle = digest(route, events, last.at, now)
+        newest = self._ledger.newest_event()
+        first = last.through is None
+        found = self._ledger.events(last.through or 0, since=last.at if first else None, topics=_COUNTED, limit=_MOST)
+        through = found[-1].id if len(found) == _MOST else max(newest, last.through or 0)
+        bundle = digest(route, (event for event in found if event.id <= through), last.at, now)
         if bundle is None:
             return last
-        counts = self._counts(route, last.at, now)
-        seen = self._ledger.told_until()
-        read = max((event.id for event in events), default=last.through)
-        through = read if len(events) == _MOST else max(read, seen, last.through)
-        notice = Notice(
-            channel=route.name,
-            made_at=now,
-            key=bundle.key,
-            through=through,
-            severity=Severity.INFO,
-            subject=messages.digest_subject(bundle, counts, last.at, now),
-            body=messages.digest_body(bundle, counts, last.at, now),
-            next_at=now,
+        until = max(now, last.until)
+        after = through if last.through is None else last.through
+        span = self._ledger.span(last.until, until, after=after, through=through, tenants=route.tenants)
+        self._queue(
+            Notice(
+                channel=route.name,
+                made_at=now,
+                key=bundle.key,
+                through=through,
+                severity=Severity.INFO,
+                subject=messages.digest_subject(bundle, span.ended, last.at, now),
+                body=messages.digest_body(
+                    bundle, span.ended, last.at, now, still_open=span.still_open, oldest=span.oldest
+                ),
+                next_at=now,
+            )
         )
-        self._ledger.queue([notice], seen, seen=seen)
-        return _Last(at=now, through=through)
+        return _Last(at=now, until=until, through=through)
 
-    def _counts(self, route: Route, since: datetime, until: datetime) -> Mapping[SlotState, int]:
-        if route.tenants is None:
-            return self._ledger.slot_counts(since=since, until=until)
-        each = [self._ledger.slot_counts(since=since, until=until, tenant=tenant) for tenant in sorted(route.tenants)]
-        return {state: sum(counts.get(state, 0) for counts in each) for state in SlotState}
+    def _queue(self, notice: Notice) -> None:
+        seen = self._ledger.told_until()
+        self._ledger.queue([notice], seen, seen=seen)

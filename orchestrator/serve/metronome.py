@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,6 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 _PATIENCE: Final = 1.25  # beats: after so long without one, the waiter goes on
 _BEAT: Final = "beat"
+_WHOLE: Final = datetime(2000, 1, 1, tzinfo=UTC)  # beats are on the second, as due moments are
 
 
 class Metronome:
@@ -57,7 +59,7 @@ class Metronome:
     def _add(self) -> None:
         self._scheduler.add_job(
             self._beaten.set,
-            IntervalTrigger(seconds=self._seconds, timezone="UTC"),
+            IntervalTrigger(seconds=self._seconds, start_date=_WHOLE, timezone="UTC"),
             id=_BEAT,
             misfire_grace_time=None,  # the default drops what is late by a second
             coalesce=True,

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 from pydantic import model_validator as after_all
 
-from jobs.event import Topic
+from jobs.event import SEVERITIES, Severity, Topic
 from orchestrator.settings.addresses import Listen
 from orchestrator.settings.fields import Duration, LocalPath, OneTopic, Text
 from orchestrator.settings.moments import Moments
@@ -46,10 +46,8 @@ class ServeTable(Table):
         return self
 
 
-_TOLD: Final = (
-    Topic.FAILED, Topic.MISSED, Topic.BLOCKED, Topic.INTERRUPTED, Topic.DAMAGE_FOUND, Topic.OBJECTIVE_MISSED,
-    Topic.RETENTION_DEAD, Topic.LOCK_STALE, Topic.DISK_FILLING, Topic.CLOCK_STEPPED, Topic.DELIVERY_FAILED,
-)  # fmt: skip
+# What wants a look or somebody now, and that it is over.
+_TOLD: Final = tuple(topic for topic in Topic if SEVERITIES[topic] is not Severity.INFO or topic is Topic.RECOVERED)
 
 
 class NotifyTable(Table):

@@ -20,6 +20,8 @@ from jobs.notice import (
     Route,
     concerns,
     digest,
+    digest_is_due,
+    first_digest_from,
     letters,
     matter,
     matter_of,
@@ -33,7 +35,7 @@ from jobs.notice import (
     worst,
 )
 from jobs.policy import TenantName
-from jobs.schedule import Schedule
+from jobs.schedule import Schedule, occurrences
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -295,3 +297,18 @@ def test_a_digest_is_due_once_after_an_outage_and_tells_of_all_that_concerns_it(
 def test_the_loudest_of_nothing_is_a_record() -> None:
     assert worst([]) is Severity.INFO
     assert worst([Severity.INFO, Severity.CRITICAL, Severity.WARNING]) is Severity.CRITICAL
+
+
+@pytest.mark.parametrize("text", ["every 1m", "daily at 07:30", "weekly on sun at 03:00", "cron 0 8 1 1,4,7,10 *"])
+def test_a_first_digest_is_due_at_once_and_begins_at_the_moment_before(text: str) -> None:
+    route = Route(name="ops", on=frozenset(), digest=Schedule(text), zone="Africa/Douala")
+    begins = first_digest_from(route, NOW)
+    assert begins is not None
+    assert len(list(occurrences(Schedule(text), route.zone, begins, NOW))) == 1
+    assert digest_is_due(route, begins, NOW)
+
+
+@pytest.mark.parametrize("text", [None, "cron 0 0 30 2 *"])
+def test_a_first_digest_without_moments_begins_nowhere(text: str | None) -> None:
+    schedule = None if text is None else Schedule(text)
+    assert first_digest_from(Route(name="ops", on=frozenset(), digest=schedule), NOW) is None

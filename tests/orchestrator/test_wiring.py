@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from jobs.failure import FailureKind
 from jobs.policy import VaultName
 from orchestrator import wiring
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.settings import Settings, load
+from orchestrator.settings.secrets import SecretCommand
 from orchestrator.work.tools import Tools
+from targets.errors import TargetError
 from targets.restic.engine import Restic
 
 TEXT = """
@@ -90,3 +93,14 @@ def test_restic_takes_what_it_needs_where_nothing_is_said(settings: Settings) ->
     engine = made(settings).engine
     assert isinstance(engine, Restic)
     assert (engine.memory, engine.gentle, engine.limits.memory) == (None, False, None)
+
+
+def test_a_command_that_writes_no_text_has_no_secret_and_the_error_does_not_carry_it() -> None:
+    reference = SecretCommand(command=("printf", r"hidden\377"))
+    with pytest.raises(TargetError, match="what it wrote is not UTF-8") as refused:
+        wiring.secret(reference, "the address of channel ops")
+    assert refused.value.kind is FailureKind.SECRET_UNAVAILABLE
+    cause: BaseException | None = refused.value
+    while cause is not None:
+        assert not isinstance(cause, UnicodeDecodeError)  # it holds the bytes
+        cause = cause.__cause__ or cause.__context__

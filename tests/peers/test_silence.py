@@ -99,7 +99,7 @@ def locked_out(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -
             with served(made, clock) as serving:
                 for _ in range(3):
                     serving.passes(HOUR, policies=2)
-            with served(made, clock) as serving:  # what lasts is looked for at the start, and then once a minute
+                serving.watch()
                 serving.comes(lambda: any("has not succeeded" in letter for letter in letters(hook)))
                 metrics, nagios = serving.metrics(), made.tandem("status", "--nagios")
             blocked = made.tandem("slots", "--state", "blocked")
@@ -315,7 +315,8 @@ def test_backrest_2f46c617_retention_without_a_schedule_of_its_own_comes_after_e
 def test_autorestic_400_a_command_that_failed_does_not_end_with_0(tmp_path: Path, restic_program: Path) -> None:
     """From cron the exit code was 0 whatever had failed (runrestic's was, too); here a job that failed ends with 4,
     also when others of the same command went well."""
-    made = operator(tmp_path, restic_program, TROUBLED.replace("READY", str(tmp_path / "a.txt")))
+    alone = TROUBLED.replace("READY", "").replace('replicate = {{ to = "secondary" }}\n', "")
+    made = operator(tmp_path, restic_program, alone)
     ended = made.tandem("run", "files", "broken")
     assert ended.code == 4
     assert "nowhere" in ended.err + ended.out

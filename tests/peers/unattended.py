@@ -24,6 +24,7 @@ from orchestrator import settings as settings_room
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.serve import service
+from orchestrator.serve.watching import watch
 from reports.log import LogRecord
 from targets.ports import Stop
 from targets.systemd import Systemd
@@ -137,8 +138,14 @@ class Serving:
         self.comes(lambda: len(slots(self.operator)) >= before + policies)
         self.comes(lambda: rests(self.operator))
 
+    def watch(self) -> None:
+        """Look for conditions that last; it would do so itself, once a minute of the machine's clock."""
+        with opened(self.operator) as ledger:
+            watch(ledger, settings_room.load(self.operator.folder / "settings.toml"), self.clock)
+
     def metrics(self) -> str:
         """What /metrics answers."""
+        self.comes(lambda: self.has_said("listening"))
         found = next(each.message for each in tuple(self.said) if each.event == "listening")
         address = found.rpartition(" ")[2]
         with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:  # noqa: S310 (our own, on loopback)

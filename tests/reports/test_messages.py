@@ -112,16 +112,16 @@ def test_a_subject_is_one_short_line_whatever_happened(subject: str, service: st
 
 def test_a_digest_of_a_good_day_and_of_a_bad_one() -> None:
     since = NOW - timedelta(hours=24)
-    good = {SlotState.SUCCEEDED: 47, SlotState.PARTIAL: 1, SlotState.DUE: 2}
+    good = {SlotState.SUCCEEDED: 47, SlotState.PARTIAL: 1}
     quiet = bundle(event(Topic.SERVE_STARTED, subject="serve"), event(Topic.SUCCEEDED))
     assert messages.digest_subject(quiet, good, since, NOW) == (
         "digest: 48 of 48 slots went well, 0 troubles; 2026-11-20 03:00 UTC to 2026-11-21 03:00 UTC"
     )
-    assert messages.digest_body(quiet, good, since, NOW) == (
-        "Slots due from 2026-11-20 03:00 UTC to 2026-11-21 03:00 UTC:\n"
-        "  due          2\n"
+    assert messages.digest_body(quiet, good, since, NOW, still_open=1200, oldest=since) == (
+        "Slots that ended from 2026-11-20 03:00 UTC to 2026-11-21 03:00 UTC:\n"
         "  succeeded    47\n"
         "  partial      1\n"
+        "Still open: 1,200, the oldest due 2026-11-20 03:00 UTC.\n"
         "\n"
         "Troubles:\n"
         "  none\n"
@@ -140,4 +140,4 @@ def test_a_digest_of_a_good_day_and_of_a_bad_one() -> None:
 def test_a_digest_of_nothing_says_so() -> None:
     empty = Bundle(route=OPS, events=(), key=":digest:")
     assert messages.digest_subject(empty, {}, NOW, NOW).startswith("digest: no slot ended, 0 troubles;")
-    assert messages.digest_body(empty, {}, NOW, NOW).endswith("Troubles:\n  none")
+    assert messages.digest_body(empty, {}, NOW, NOW).endswith("Still open: none.\n\nTroubles:\n  none")

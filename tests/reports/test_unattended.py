@@ -173,7 +173,14 @@ def test_a_report_cut_to_a_tenant_holds_nothing_of_another() -> None:
         assert "career-files" not in page
     assert [row["job"]["value"]["policy"] for row in rows(made, "slots", "troubles")] == ["declarations"]
     topics = [row["what"]["value"]["topic"] for row in rows(made, "events", "events")]
-    assert topics == ["clock-stepped", "serve-started", "serve-stopped", "serve-took-over", "lock-stale"]
+    assert topics == [
+        "clock-stepped",
+        "serve-started",
+        "serve-stopped",
+        "serve-took-over",
+        "outage",
+        "lock-stale",
+    ]
     assert "minfopra of disk-filling" in terminal.text(report(known), width=400)
 
 

@@ -26,7 +26,7 @@ from jobs.history import (
     RunRecord,
     RunState,
 )
-from jobs.integrity import assess
+from jobs.integrity import Assessment, assess
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from orchestrator.ledger.briefs import newest
 from orchestrator.ledger.ledger import Busy, Ledger
@@ -154,6 +154,17 @@ def assert_a_glance_is_judged_like_everything(ledger: Ledger) -> None:
             assert (control.name, control.measured) == (other.name, other.measured)
             assert {gap.code for gap in control.gaps} == {gap.code for gap in other.gaps}
         assert {trouble.job for trouble in seen.troubles} == {trouble.job for trouble in whole.troubles}
+    assert few_at_a_time(ledger) == assess(POLICIES, glance.runs, glance.points, LATER)
+
+
+def few_at_a_time(ledger: Ledger) -> tuple[Assessment, ...]:
+    """The verdicts that come of asking for one policy after the other, as `serve` does."""
+    found: list[Assessment] = []
+    for policy in sorted(POLICIES, key=lambda policy: (policy.tenant, policy.name)):
+        glance = ledger.glance_at(policy.tenant, [policy.name], LATER)
+        assert all(one.state is not RunState.RUNNING for one in glance.runs)
+        found += assess([policy], glance.runs, glance.points, LATER)
+    return tuple(found)
 
 
 @pytest.fixture(scope="module")

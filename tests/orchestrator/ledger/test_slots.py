@@ -466,3 +466,10 @@ def test_the_newest_run_of_each_place_is_found_in_one_go(ledger: Ledger) -> None
     assert ledger.last_runs(good, some) == {place: one for place, one in newest.items() if place[1] in some}
     assert ledger.last_runs([RunState.RUNNING]).keys() == {("a", Job.BACKUP, "one")}
     assert ledger.last_runs(good, ()) == {}
+    for policies in (["a"], ["b", "c"], ["nobody"], []):
+        theirs = {place: one for place, one in newest.items() if place[0] in policies}
+        assert ledger.last_runs(good, policies=policies) == theirs
+        brief = ledger.last_ended(policies, good)
+        assert {place: (each.state, each.started_at, each.result) for place, each in brief.items()} == {
+            place: (one.state, one.started_at, one.result) for place, one in theirs.items()
+        }

@@ -154,3 +154,15 @@ def test_a_naive_moment_is_refused_and_nothing_is_written(ledger: Ledger) -> Non
         with pytest.raises(ValueError, match="aware"):
             write()
     assert (ledger.events(), ledger.alarms(), ledger.notices(), ledger.told_until()) == ((), (), (), 0)
+
+
+def test_the_newest_event_is_known_by_its_number(ledger: Ledger) -> None:
+    assert ledger.newest_event() == 0
+    ledger.add_events(happening(number) for number in range(3))
+    assert ledger.newest_event() == ledger.events()[-1].id
+
+
+def test_notices_are_found_by_their_key(ledger: Ledger) -> None:
+    ledger.queue([message(1, key="a"), message(2, key="b"), message(3, key="a")], 3)
+    assert [notice.key for notice in ledger.notices(key="a")] == ["a", "a"]
+    assert len(ledger.notices(since=later(seconds=2), key="a")) == 1

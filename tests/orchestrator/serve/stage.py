@@ -40,7 +40,7 @@ class HastyClock(HandClock):
 
     sleeps = 0
 
-    def sleep(self, seconds: float, stop: Stop) -> bool:
+    def sleep(self, seconds: float, stop: Stop) -> bool:  # noqa: ARG002 (Clock's)
         self.sleeps += 1
         threading.Event().wait(0.01)
         return not stop.is_set()

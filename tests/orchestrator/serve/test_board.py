@@ -156,6 +156,7 @@ def test_a_run_that_a_person_gives_up_frees_its_slot_without_a_restart(world: Wo
     world.board.add(world.calendar.born(world.clock.now()))
     world.dispatch(dice)
     assert states(world) == [SlotState.RUNNING] * 2
+    world.agrees()
     world.is_given_up(dice)
     world.clock.go(timedelta(seconds=31))
     assert world.board.is_to_be_looked_at(world.clock.now())

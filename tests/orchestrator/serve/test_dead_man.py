@@ -31,6 +31,7 @@ class Watched:
     def __init__(self, hook: Webhook, *, fetched: bool = True) -> None:
         self.clock, self.well, self.url = HandClock(), True, f"http://{hook.address}/token"
         self.fetched = fetched
+        self.heard: list[str | None] = []
         self.man = DeadMan(
             SecretEnvironment(variable="URL"),
             5 * MINUTE,
@@ -38,11 +39,14 @@ class Watched:
             resolve=self.resolve,
             ping=lambda url: ping(url, patience=0.3),
             clock=self.clock,
+            trouble=self.heard.append,
         )
 
     def resolve(self, _reference: SecretRef, name: str) -> Secret:
         if not self.fetched:
             raise TargetError("read", name, FailureKind.SECRET_UNAVAILABLE, "it is not set")
+        if not self.url:
+            raise ValueError("the token")
         return Secret(self.url)
 
     def minutes(self, many: int) -> None:
@@ -99,3 +103,25 @@ def test_an_address_that_cannot_be_fetched_is_a_call_that_failed(hook: Webhook) 
     watched.minutes(1)
     assert watched.man.facts.failures == 1
     assert watched.man.error == "read the dead man's address: it is not set"
+
+
+def test_whoever_watches_hears_of_a_failure_and_that_it_is_over(hook: Webhook) -> None:
+    hook.status = 500
+    watched = Watched(hook)
+    watched.minutes(1)
+    hook.status = 200
+    watched.minutes(1)
+    assert watched.heard == ["call the dead man's address: the server answered 500", None]
+
+
+def test_our_own_fault_is_a_call_that_failed_and_is_made_again(hook: Webhook) -> None:
+    watched = Watched(hook)
+    url, watched.url = watched.url, ""
+    watched.minutes(1)
+    assert watched.man.facts.failures == 1
+    assert watched.man.error.startswith("call the dead man's address: Tandem itself failed: ValueError at line ")
+    assert "token" not in watched.man.error
+    watched.url = url
+    watched.minutes(1)
+    assert (hook.asked, watched.man.error) == (1, "")
+    assert watched.heard[1:] == [None]

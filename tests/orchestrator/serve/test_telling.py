@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.dispatch import Closing
-from jobs.event import SEVERITIES, Event, Topic
+from jobs.event import SEVERITIES, Event, Topic, of_slot
 from jobs.failure import Failure, FailureKind
 from jobs.notice import DIGEST, Notice, NoticeState
 from jobs.policy import TenantName
@@ -363,6 +364,17 @@ class Stubborn(Ledger):
         super().settle_each(settled, events)
 
 
+class Late(Ledger):
+    """A real ledger, and what happens between its answer and the use of it."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def pending_notices(self, now: datetime) -> tuple[Notice, ...]:
+        found = super().pending_notices(now)
+        self.meanwhile()
+        return found
+
+
 def test_what_was_delivered_is_not_sent_again_while_the_ledger_is_full(office: Office, hook: Webhook) -> None:
     office.ledger.close()
     stubborn = Stubborn.open(office.url, create=False, now=START)
@@ -433,6 +445,62 @@ def test_a_digest_comes_every_morning_also_when_nothing_happened(office: Office,
     assert [notice.key for notice in office.notices()] == [DIGEST] * 3
 
 
+def test_what_is_delivered_while_the_ledger_answers_is_not_sent_again(office: Office, hook: Webhook) -> None:
+    """The ledger's answer names a notice as pending whose courier has delivered it, and is gone, before it is used."""
+    office.ledger.close()
+    late = Late.open(office.url, create=False, now=START)
+    office.ledger = late
+    hook.hang.set()
+    office.opened(channel("ops", hook))
+    office.happens("files")
+    office.telling.tell()
+
+    def meanwhile() -> None:
+        hook.hang.clear()
+        hook.release.set()
+        for thread in [each for each in threading.enumerate() if each.name == "tell ops"]:
+            thread.join(20)
+
+    late.meanwhile = meanwhile
+    office.telling.tell()
+    assert office.telling.wait(20)
+    assert {notice.state for notice in office.notices()} == {NoticeState.DELIVERED}
+    assert hook.asked == 1
+
+
+@pytest.mark.parametrize("fails", ["resolving", "sending"])
+def test_our_own_fault_is_an_attempt_that_failed_and_says_no_secret(
+    office: Office, hook: Webhook, fails: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Else its thread would die every second, for ever, and nobody hear of it."""
+
+    def fault(*_: Any) -> Any:
+        raise ValueError("json://token@somewhere/")
+
+    telling = Telling(
+        office.ledger,
+        [Channel(name="ops", urls=(SecretEnvironment(variable="json://token@somewhere/"),), on=ON)],
+        resolve=fault if fails == "resolving" else office.resolve,
+        send=fault,
+        clock=office.clock,
+        service="Opérateur",
+        zone="UTC",
+    )
+    office.telling = telling
+    office.happens("files")
+    office.round()
+    (notice,) = office.notices()
+    assert (notice.attempts, notice.next_at) == (1, START + MINUTE)
+    assert "Tandem itself failed: ValueError at line" in notice.error
+    assert "of test_telling.py" in notice.error
+    assert "token" not in notice.error
+    for _ in range(80):
+        office.round(HOUR)
+    assert office.notices()[0].state is NoticeState.GIVEN_UP
+    assert Topic.DELIVERY_FAILED in {event.topic for event in office.ledger.events()}
+    assert not recwarn.list
+
+
 def test_a_digest_counts_the_slots_of_its_tenants(office: Office, hook: Webhook) -> None:
     office.ledger.born(
         [
@@ -475,3 +543,92 @@ def test_a_digest_comes_again_when_the_clock_was_set_back(office: Office, hook: 
     assert len(hook.accepted) == 1
     office.round(DAY)
     assert len(hook.accepted) == 2
+
+
+MORNING = Schedule("daily at 07:30")  # 06:30 UTC
+
+
+def ends(office: Office, number: int, state: SlotState = SlotState.MISSED, *, told_at: datetime | None = None) -> None:
+    """A slot ends, as it does in life: its event is of the same instant, and in the same transaction."""
+    slot = build.slot(number, tenant=A, nominal=START - 20 * DAY)
+    office.ledger.born([slot], {})
+    at = told_at or office.clock.at
+    why = Why(kind=WhyKind.NOT_RUNNING, text="Tandem did not run.")
+    office.ledger.close_slots([Closing(slot=slot, state=state, why=why)], at, [of_slot(slot, state, why, at)])
+
+
+def told_slots(hook: Webhook) -> list[str]:
+    """What each digest says of slots."""
+    return [title.partition("digest: ")[2].partition(" went")[0] for title in titles(hook)]
+
+
+def test_a_slot_is_in_the_digest_of_its_end_and_until_then_among_the_open_ones(office: Office, hook: Webhook) -> None:
+    office.opened(channel("ops", hook, on=frozenset(), digest=MORNING))
+    office.ledger.born([build.slot(1, tenant=A, nominal=START + HOUR)], {})
+    office.round()
+    office.round(5 * HOUR)
+    assert "Still open: 1, the oldest due 2026-11-21 04:00 UTC." in hook.accepted[0]["message"]
+    (slot,) = office.ledger.open_slots()
+    why = Why(kind=WhyKind.TOO_LATE, text="Its time had passed.")
+    office.ledger.close_slots(
+        [Closing(slot=slot, state=SlotState.MISSED, why=why)],
+        office.clock.at,
+        [of_slot(slot, SlotState.MISSED, why, office.clock.at)],
+    )
+    for _ in range(2):
+        office.round(DAY)
+    assert [title.split(",")[0].partition("digest: ")[2] for title in titles(hook)] == [
+        "no slot ended",
+        "0 of 1 slot went well",
+        "no slot ended",
+    ]
+    assert "  missed       1\nStill open: none." in hook.accepted[1]["message"]
+
+
+def test_what_came_on_record_late_is_in_one_digest_whatever_the_clock_did(office: Office, hook: Webhook) -> None:
+    """A run's end waits until the ledger takes it; a clock that is set back brings times that were told already."""
+    daily = channel("ops", hook, on=frozenset(), digest=MORNING)
+    office.opened(daily)
+    office.round()
+    ends(office, 1)
+    office.round(5 * HOUR)
+    ends(office, 2, told_at=START + 2 * HOUR)
+    office.round(DAY)
+    ends(office, 3)
+    ends(office, 4)
+    office.round(DAY)
+    office.round(-2 * DAY)
+    ends(office, 5, told_at=START + 5 * HOUR)
+    office.opened(daily)  # a restart
+    office.round()
+    for _ in range(4):
+        office.round(DAY)
+    assert told_slots(hook)[:3] == ["0 of 1 slot", "0 of 1 slot", "0 of 2 slots"]
+    assert [said for said in told_slots(hook)[3:] if not said.startswith("no slot")] == ["0 of 1 slot"]
+
+
+def test_a_digest_of_every_quarter_is_not_forgotten_over_restarts(office: Office, hook: Webhook) -> None:
+    """The last one is looked for however long ago it was, and one that nobody was there to make is made."""
+    quarterly = channel("ops", hook, on=frozenset(), digest=Schedule("cron 0 8 1 1,4,7,10 *"))
+    office.opened(quarterly)
+    office.round()
+    for number in range(6):  # a restart every 20 days
+        ends(office, number + 1)
+        office.opened(quarterly)
+        office.round(20 * DAY)
+    assert told_slots(hook) == ["0 of 3 slots"]
+    office.opened(quarterly)
+    ends(office, 7)
+    office.round(40 * DAY)
+    assert told_slots(hook) == ["0 of 3 slots", "0 of 4 slots"]
+
+
+def test_the_first_digest_is_made_also_where_nobody_was_there_at_its_moment(office: Office, hook: Webhook) -> None:
+    daily = channel("ops", hook, on=frozenset(), digest=MORNING)
+    office.opened(daily)
+    ends(office, 1)
+    office.round()
+    office.opened(daily)
+    ends(office, 2)
+    office.round(5 * HOUR)
+    assert told_slots(hook) == ["0 of 2 slots"]

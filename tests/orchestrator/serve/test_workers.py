@@ -97,31 +97,38 @@ def test_our_own_fault_fails_alone_and_is_told_once_before_the_claim_and_after_i
 def test_an_end_that_a_full_disk_refuses_is_put_on_record_when_there_is_room(
     tmp_path: Path, restic_program: Path
 ) -> None:
-    with small_disk(tmp_path / "disk", 4) as disk:
-        with Ledger.open(f"sqlite:///{disk / 'tandem.db'}", create=True, now=START) as ledger:
-            stage = Stage(tmp_path, ledger, restic_program)
-            (start,) = stage.starts()
-            claimed, go = threading.Event(), threading.Event()
-            heard = Heard(at_begin=lambda: (claimed.set(), go.wait(PATIENCE)))
-            with working(stage, heard) as workers:
-                workers.start(start, stage.policies[start.slot.policy])
-                assert claimed.wait(PATIENCE)
-                ledger.close()  # with its -wal, which has room within itself
-                ballast = fill(disk)
-                go.set()
-                while stage.clock.sleeps < 3:
-                    time.sleep(0.01)
-                    assert not workers.ended()
-                ballast.unlink()
-                (ended,) = all_ended(workers, heard)
-            assert isinstance(ended.refused, LedgerError)  # that the work met itself
-            assert "cannot be put on record yet" in heard.troubles[0]
-            assert len(set(heard.troubles)) == len(heard.troubles)  # each once
-            (run,) = ledger.runs()
-            assert run.state is RunState.FAILED
-            (slot,) = ledger.slots()
-            assert (slot.state, slot.run, slot.attempts) == (SlotState.DUE, run.id, 1)
-            assert slot.retry_at is not None  # the ledger is back
+    with (
+        small_disk(tmp_path / "disk", 4) as disk,
+        Ledger.open(f"sqlite:///{disk / 'tandem.db'}", create=True, now=START) as ledger,
+    ):
+        stage = Stage(tmp_path, ledger, restic_program)
+        (start,) = stage.starts()
+        claimed, go = threading.Event(), threading.Event()
+
+        def waits() -> None:
+            claimed.set()
+            go.wait(PATIENCE)
+
+        heard = Heard(at_begin=waits)
+        with working(stage, heard) as workers:
+            workers.start(start, stage.policies[start.slot.policy])
+            assert claimed.wait(PATIENCE)
+            ledger.close()  # with its -wal, which has room within itself
+            ballast = fill(disk)
+            go.set()
+            while stage.clock.sleeps < 3:
+                time.sleep(0.01)
+                assert not workers.ended()
+            ballast.unlink()
+            (ended,) = all_ended(workers, heard)
+        assert isinstance(ended.refused, LedgerError)  # that the work met itself
+        assert "cannot be put on record yet" in heard.troubles[0]
+        assert len(set(heard.troubles)) == len(heard.troubles)  # each once
+        (run,) = ledger.runs()
+        assert run.state is RunState.FAILED
+        (slot,) = ledger.slots()
+        assert (slot.state, slot.run, slot.attempts) == (SlotState.DUE, run.id, 1)
+        assert slot.retry_at is not None  # the ledger is back
 
 
 def test_an_end_that_is_refused_while_all_is_to_stop_is_left_to_whoever_is_next(stage: Stage) -> None:
