@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from jobs.agenda import births, next_due
@@ -259,8 +260,7 @@ class _World:
             self._happens(ready.since + PATIENCE, _PATIENCE, ready.slot)
         window = ready.policy.window
         if window is not None:
-            closed = Window(f"{window.end:%H:%M}-{window.start:%H:%M}")
-            self._happens(closed.opens_after(now, ready.policy.zone), _LOOK, ready.slot)
+            self._happens(_closed(window).opens_after(now, ready.policy.zone), _LOOK, ready.slot)
 
     def _planned(self, slot: Slot, starts: datetime, ends: datetime) -> Planned:
         state = SlotState.SUCCEEDED if ends <= self._horizon else SlotState.RUNNING
@@ -282,3 +282,9 @@ def _due_together(lines: Iterable[Line]) -> Iterable[tuple[Line, ...]]:
         key = (line.policy, job, line.schedule, line.zone, line.splay, line.cursor)
         found.setdefault(key, []).append(line)
     return (tuple(together) for together in found.values())
+
+
+@lru_cache(maxsize=256)
+def _closed(window: Window) -> Window:
+    """When it is not open."""
+    return Window(f"{window.end:%H:%M}-{window.start:%H:%M}")

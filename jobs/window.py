@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -37,19 +38,20 @@ class Window:
     @property
     def start(self) -> time:
         """When it opens."""
-        return time.fromisoformat(self.text[:5])
+        return _bounds(self.text)[0]
 
     @property
     def end(self) -> time:
         """When it closes."""
-        return time.fromisoformat(self.text[6:])
+        return _bounds(self.text)[1]
 
     def is_open(self, now: datetime, zone: str) -> bool:
         """Whether an instant lies in it, by the wall clocks of a zone."""
         clock = now.astimezone(ZoneInfo(zone)).time()
-        if self.start < self.end:
-            return self.start <= clock < self.end
-        return clock >= self.start or clock < self.end
+        start, end = _bounds(self.text)
+        if start < end:
+            return start <= clock < end
+        return clock >= start or clock < end
 
     def opens_after(self, now: datetime, zone: str) -> datetime:
         """The instant (UTC) from which it is open next; `now` itself when it is open."""
@@ -57,6 +59,11 @@ class Window:
         while not self.is_open(at, zone):
             at = _unless_changed(at, at + _until(self.start, at.astimezone(ZoneInfo(zone)).time()), ZoneInfo(zone))
         return at
+
+
+@lru_cache(maxsize=256)  # asked a million times in a year that is planned ahead
+def _bounds(text: str) -> tuple[time, time]:
+    return time.fromisoformat(text[:5]), time.fromisoformat(text[6:])
 
 
 def _until(wanted: time, clock: time) -> timedelta:

@@ -15,7 +15,7 @@ from math import ceil
 from typing import Final
 
 from jobs.dispatch import Moves, Start
-from jobs.event import Topic, of_service, of_slot
+from jobs.event import Event, Topic, of_service, of_slot, outage
 from jobs.failure import BUSY_OR_LOCKED, DONE, Failure, FailureKind
 from jobs.history import Lease, Owner
 from jobs.policy import Policy, PolicyName
@@ -38,6 +38,7 @@ from orchestrator.work.tools import Tools
 from reports.log import Level
 
 _UNBELIEVABLE: Final = timedelta(days=366)  # a clock so far after the newest slot is not believed at the start
+_LATE: Final = timedelta(minutes=1)
 _BEHIND: Final = timedelta(hours=1)
 _LEDGER: Final = "ledger"
 _CLOCK: Final = "clock"
@@ -96,15 +97,19 @@ class Daemon:
             trouble=lambda text: means.voice.say(Level.ERROR, _LEDGER, text),
         )
 
-    def run(self, *, trust_clock: bool = False) -> int:
-        """Serve until asked to stop; the exit code.
+    def run(self, *, trust_clock: bool = False, silent_since: datetime | None = None) -> int:
+        """Serve until asked to stop; the exit code. `silent_since` is the last sign of life of who served before.
 
         Raises LedgerError where not even the start can be put on record, and ClockDoubtError.
         """
         now = self._clock.now()
         self._believe(now, trust=trust_clock)
         self._remember(self._settings, now)
-        self._board.add(self._calendar.settle(self._settings.policies, now))
+        made = self._calendar.settle(self._settings.policies, now)
+        self._board.add(made)
+        late = sum(slot.due < now - _LATE for slot in made)
+        if silent_since is not None and late:
+            self._put(outage(silent_since, now, late))
         self._event(Topic.SERVE_STARTED, "serve", f"{self._size()}, term {self._keeper.lease.term}")
         try:
             while not self._means.stop.is_set():
@@ -329,7 +334,9 @@ class Daemon:
 
     def _event(self, topic: Topic, subject: str, text: str) -> None:
         """Put on record and log what happened to the service. What the ledger refuses is logged all the same."""
-        event = of_service(topic, subject, text, self._clock.now())
+        self._put(of_service(topic, subject, text, self._clock.now()))
+
+    def _put(self, event: Event) -> None:
         self._voice.event(event)
         try:
             self._ledger.add_events([event])

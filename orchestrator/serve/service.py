@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from jobs.event import Topic, of_service
 from jobs.failure import DONE
@@ -60,6 +61,7 @@ def serve(settings: Settings, terms: Terms) -> int:
         if taken is None:
             return DONE
         lease, former = taken
+        silent_since = former.beaten_at if former is not None else _stopped_at(ledger)
         with _given_back(ledger, lease):
             if former is not None:
                 _take_over(ledger, former, lease, clock, voice)
@@ -88,7 +90,7 @@ def serve(settings: Settings, terms: Terms) -> int:
                     stop=terms.stop,
                     reload=terms.reload,
                 )
-                return Daemon(settings, means, lease).run(trust_clock=terms.trust_clock)
+                return Daemon(settings, means, lease).run(trust_clock=terms.trust_clock, silent_since=silent_since)
 
 
 @contextmanager
@@ -124,6 +126,11 @@ def _as_they_are_by_now(settings: Settings, voice: Voice) -> Settings:
 
 def _tools(ledger: Ledger, clock: Clock) -> Callable[[Settings, threading.Event], Tools]:
     return lambda settings, stop: wiring.tools(settings, ledger, stop=stop, watch=lambda _piece: unwatched, clock=clock)
+
+
+def _stopped_at(ledger: Ledger) -> datetime | None:
+    stops = ledger.events(topics=[Topic.SERVE_STOPPED])
+    return stops[-1].at if stops else None
 
 
 def _take_over(ledger: Ledger, former: Lease, lease: Lease, clock: Clock, voice: Voice) -> None:

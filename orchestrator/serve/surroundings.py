@@ -52,6 +52,7 @@ class Surroundings:
         self._health, self._voice, self._systemd = health, voice, systemd
         self._stop = threading.Event()
         self._ready = False
+        self._not_heard: str | None = None
         service = settings.service
         self._telling = Telling(
             ledger,
@@ -63,7 +64,7 @@ class Surroundings:
             zone=service.zone.key,
             announce=voice.event,
         )
-        self._dead_man = _dead_man(settings, health, clock)
+        self._dead_man = _dead_man(settings, health, clock, self._not_called)
         self._observing = Observing(
             ledger=ledger,
             clock=clock,
@@ -187,15 +188,23 @@ class Surroundings:
             self._observing.adopt(policy.name for policy in self._settings.policies)  # the figures of now
             self._observing.write(textfile)
 
+    def _not_called(self, why: str | None) -> None:
+        """Only logged, once: were it a trouble of ours, one call that fails would end all calls."""
+        if why is not None and why != self._not_heard:
+            self._voice.say(Level.WARNING, "dead-man", why)
+        self._not_heard = why
+
     def _trouble(self, key: str, text: str | None) -> None:
         if self._health.trouble(key, text) and text is not None:
             self._voice.say(Level.ERROR, key, text)
 
 
-def _dead_man(settings: Settings, health: Health, clock: Clock) -> DeadMan | None:
+def _dead_man(
+    settings: Settings, health: Health, clock: Clock, trouble: Callable[[str | None], None]
+) -> DeadMan | None:
     address = settings.serve.dead_man
     if address is None:
         return None
     healthy = health.well(clock.monotonic)
     every = settings.serve.dead_man_every
-    return DeadMan(address, every, healthy=healthy, resolve=wiring.secret, ping=ping, clock=clock)
+    return DeadMan(address, every, healthy=healthy, resolve=wiring.secret, ping=ping, clock=clock, trouble=trouble)
