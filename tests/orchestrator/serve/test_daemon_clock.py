@@ -108,6 +108,11 @@ def comes(daemon: Daemon, condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def listens(daemon: Daemon, start: int) -> None:
+    """Wait until the operator's so-manieth serve answers: all of them write into one log."""
+    comes(daemon, lambda: daemon.said.count("/healthz at ") == start)
+
+
 def rest(daemon: Daemon, operator: Bench, clock: SteeredClock) -> datetime:
     """Slow the clock down, let everything end, and stop; gives the newest moment that has a slot."""
     clock.go(1)
@@ -164,6 +169,41 @@ def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Benc
     texts = [row["text"] for row in oracle.rows(operator.ledger, "SELECT * FROM event WHERE topic = 'clock-stepped'")]
     assert sum("not believed" in text for text in texts) == 1
     assert sum("set back by 3652 days" in text for text in texts) == 1
+
+
+def test_an_outage_is_told_with_its_length_and_a_quick_restart_is_none(operator: Bench) -> None:
+    settings = operator.policies({"one": ("every 30m", "UTC")})
+    clock = SteeredClock.made(operator.folder / "clock", datetime(2026, 3, 10, 0, 20, tzinfo=UTC))
+    outages = "SELECT * FROM event WHERE topic = 'outage'"
+    with serving(settings, clock, rate=600) as daemon:
+        comes(daemon, lambda: bool(oracle.slots(operator.ledger)))
+        rest(daemon, operator, clock)
+    with serving(settings, clock, rate=1) as daemon:
+        listens(daemon, 2)
+        assert daemon.stop() == 0
+    assert oracle.rows(operator.ledger, outages) == []
+    clock.step(3 * HOUR)
+    with serving(settings, clock, rate=1) as daemon:
+        comes(daemon, lambda: len(oracle.rows(operator.ledger, outages)) == 1)
+        rest(daemon, operator, clock)
+    (told,) = oracle.rows(operator.ledger, outages)
+    assert "6" in told["text"], told["text"]
+
+
+def test_a_clock_that_is_behind_what_is_on_record_is_red_until_it_has_caught_up(operator: Bench) -> None:
+    settings = operator.policies({"one": ("every 30m", "UTC")})
+    clock = SteeredClock.made(operator.folder / "clock", datetime(2026, 3, 10, 0, 20, tzinfo=UTC))
+    with serving(settings, clock, rate=600) as daemon:
+        comes(daemon, lambda: bool(oracle.slots(operator.ledger)))
+        rest(daemon, operator, clock)
+    clock.step(-10 * HOUR)
+    with serving(settings, clock, rate=1) as daemon:
+        listens(daemon, 2)
+        comes(daemon, lambda: "behind the newest slot" in daemon.health()[1])
+        assert daemon.health()[0] == 503
+        clock.step(10 * HOUR)
+        comes(daemon, lambda: daemon.health()[0] == 200)
+        assert daemon.stop() == 0
 
 
 NIGHTS: Final = {
