@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from sys import intern
 from types import MappingProxyType
 from typing import Any, Final, get_args, get_type_hints
 
@@ -26,6 +27,7 @@ Row = Mapping[str, Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_named: Callable[[Any], Any] = intern  # thousands of runs and points are of the same few names
 _ESCAPE: Final = re.compile("[\\\\\x00\ud800-\udfff]")
 _ESCAPED: Final = re.compile(r"\\u([0-9a-f]{4})")
 
@@ -201,12 +203,12 @@ def run_of(row: Row) -> RunRecord:
         return RunRecord(
             id=row["id"],
             job=Job(row["job"]),
-            tenant=row["tenant"],
-            policy=row["policy"],
-            site=row["site"],
-            vault=row["vault"],
+            tenant=_named(row["tenant"]),
+            policy=_named(row["policy"]),
+            site=_named(row["site"]),
+            vault=_named(row["vault"]),
             source_vault=row["source_vault"],
-            settings_hash=row["settings_hash"],
+            settings_hash=_named(row["settings_hash"]),
             state=RunState(row["state"]),
             owner=owner_of(row),
             started_at=moment(row["started_at"]),
@@ -215,7 +217,7 @@ def run_of(row: Row) -> RunRecord:
             note=unescape(row["note"]),
             result=None if row["result"] is None else result_of(row["result"]),
             usage=Usage(seconds=row["seconds"], cpu_seconds=row["cpu_seconds"], peak_memory=row["peak_memory"]),
-            tool=unescape(row["tool"]),
+            tool=_named(unescape(row["tool"])),
             slot=row["slot"],
         )
 
@@ -259,10 +261,10 @@ def point_of(row: Row) -> RecoveryPoint:
     return RecoveryPoint(
         snapshot=row["snapshot"],
         origin=row["origin"],
-        tenant=row["tenant"],
-        policy=row["policy"],
-        site=row["site"],
-        vault=row["vault"],
+        tenant=_named(row["tenant"]),
+        policy=_named(row["policy"]),
+        site=_named(row["site"]),
+        vault=_named(row["vault"]),
         run=unescape(row["run"]),
         time=moment(row["time"]),
         tree=row["tree"],
