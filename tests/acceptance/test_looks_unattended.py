@@ -310,28 +310,29 @@ def nagios(operator: Operator) -> tuple[int, str, dict[str, str]]:
 
 
 def test_a_plugin_of_nagios_tells_how_serve_and_its_channels_stand(served: Operator) -> None:
+    now = datetime.now(UTC)  # not when the module was read: minutes count here
     code, head, _ = nagios(served)
     assert (code, head.split(" - ")[0]) == (3, "TANDEM UNKNOWN")
     with ledger(served) as opened:
-        lease = opened.take_lease(OWNER, NOW)
+        lease = opened.take_lease(OWNER, now)
     code, head, lines = nagios(served)
     assert code == 2
     assert " | checks=9 bad=6" in head
     assert lines["scheduler"].startswith("OK scheduler: serve, process 7 on elsewhere runs")
     assert lines["notify ops"] == "OK notify ops: 0 notices in the last four days, none undelivered"
     with ledger(served) as opened:
-        opened.queue([_notice(NOW - timedelta(hours=2))], 0)
-        _beat(opened, lease, NOW - timedelta(minutes=9))
+        opened.queue([_notice(now - timedelta(hours=2))], 0)
+        _beat(opened, lease, now - timedelta(minutes=9))
     _, _, lines = nagios(served)
     assert "CRITICAL scheduler: serve, process 7 on elsewhere has given no sign of life for 9 min" in lines["scheduler"]
     assert "1 not delivered yet, the oldest for 2 h" in lines["notify ops"]
     with ledger(served) as opened:
         opened.drop_lease(lease)
-        mine = opened.take_lease(this_process(), NOW)
+        mine = opened.take_lease(this_process(), now)
     assert nagios(served)[2]["scheduler"].startswith("OK ")
     with ledger(served) as opened:
         opened.drop_lease(mine)
-        opened.take_lease(replace(this_process(), started="0"), NOW)
+        opened.take_lease(replace(this_process(), started="0"), now)
     assert " is dead; it was alive " in nagios(served)[2]["scheduler"]
     with ledger(served) as opened:
         held = opened.lease()
