@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as wall_time
@@ -226,9 +226,9 @@ def _quiet(at: datetime) -> datetime:
     return oracle.EPOCH + ((at - oracle.EPOCH) // half + 1) * half + timedelta(minutes=2)
 
 
-def _until(condition: object, daemon: Daemon) -> None:
+def _until(condition: Callable[[], bool], daemon: Daemon) -> None:
     end = time.monotonic() + _PATIENCE
-    while not condition():  # type: ignore[operator]  # (a lambda)
+    while not condition():
         if time.monotonic() > end or not daemon.process.is_alive():
             raise SystemExit(f"what the campaign waited for did not come:\n{daemon.said[-4000:]}")
         time.sleep(0.02)

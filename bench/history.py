@@ -63,7 +63,7 @@ def write(ledger: Path, *, runs: int) -> None:
 
 
 def _insertion(table: str, row: Values) -> str:
-    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"  # noqa: S608 (column names)
 
 
 def _records(now: datetime) -> Iterator[RunRecord]:

@@ -43,7 +43,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             printing.error(_USAGE, "", str(mistake), f"See: {mistake.prog} --help")
         sys.stderr.write(f"{mistake.usage}{mistake.prog}: error: {mistake}\n")
         raise SystemExit(_USAGE) from None
-    arguments.settings_given = arguments.settings is not None
     arguments.settings = Path(arguments.settings or _SETTINGS)
     return arguments
 

@@ -41,7 +41,7 @@ def at_work(database: Path) -> Iterator[None]:
     try:
         begun.wait(_PATIENCE)
         yield
-    except BaseException:
+    except BaseException:  # also Ctrl-C: the writer must not outlive the demonstration
         writer.abort()
         raise
     if (ended := writer.finish()).code != 0:
