@@ -201,11 +201,6 @@ class Slots(Room):
         found = self._ask(statement, values, lambda row: (SlotState(row["state"]), int(row["many"])))
         return MappingProxyType({**dict.fromkeys(SlotState, 0), **dict(found)})
 
-    def slot_keys(self, line: int) -> frozenset[str]:
-        """The keys of all slots of a line, whatever became of them."""
-        statement = "SELECT key FROM slot WHERE line = :line"
-        return frozenset(self._ask(statement, {"line": line}, lambda row: str(row["key"])))
-
     def close_slots(self, closings: Iterable[Closing], now: datetime, events: Iterable[Event] = ()) -> None:
         """End slots without a run. Raises Superseded when one of them is not due (any more): none is ended then."""
         closings = tuple(closings)

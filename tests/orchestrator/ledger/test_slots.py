@@ -119,7 +119,7 @@ def test_a_slot_is_born_once_however_often_it_is_found_due(ledger: Ledger) -> No
     ledger.born([slot(1), slot(2)], {first.id: slot(2).nominal})
     ledger.born([slot(2, known_at=later(days=9)), slot(3)], {first.id: slot(3).nominal})
     assert ledger.open_slots() == (slot(1), slot(2), slot(3))
-    assert ledger.slot_keys(1) == {"U1", "U2", "U3"}
+    assert {slot.key for slot in ledger.slots() if slot.line == 1} == {"U1", "U2", "U3"}
     assert ledger.lines_in_force()[0].cursor == slot(3).nominal
 
 
