@@ -92,17 +92,19 @@ def strictest(versions: Iterable[Objective]) -> Objective:
     """What a period is judged by when its objective was changed in the middle: what promises most, in each respect.
 
     So a target that is lowered, or a grant that is widened, improves nothing before the next period. The versions are
-    of one window. Raises ValueError for none.
+    of one window. Raises ValueError where they are not, or there is none.
     """
     found = tuple(versions)
     if not found:
         raise ValueError("a service without an objective is not judged")
+    if len({each.window for each in found}) > 1:
+        raise ValueError("only versions of one window are one objective")
     limits = [each.restore_within for each in found if each.restore_within is not None]
     grants = [each.grant for each in found if each.grant is not None]
     caps = [grant.cap for grant in grants if grant.cap is not None]
     granted = Grant(notice=max(g.notice for g in grants), cap=min(caps, default=None)) if grants else None
     return Objective(
-        window=found[-1].window,
+        window=found[0].window,
         target=max(each.target for each in found),
         coverage=max(each.coverage for each in found),
         grant=granted if len(grants) == len(found) else None,

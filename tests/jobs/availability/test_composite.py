@@ -103,6 +103,15 @@ def test_what_only_one_vantage_sees_is_named_after_it() -> None:
     assert (line.spans[0].state, line.spans[0].reason) == (State.UNKNOWN, "secondary no-sample")
 
 
+def test_redundancy_that_nobody_can_tell_of_names_what_is_not_seen() -> None:
+    links = {"fibre": reasoned("D", "timeout"), "radio": reasoned("?", "no-sample")}
+    (span,) = loss_of_redundancy(1, links).spans
+    assert (span.state, span.reason) == (State.UNKNOWN, "fibre timeout")
+    links = {"fibre": reasoned("U", ""), "radio": reasoned("?", "no-sample")}
+    (span,) = loss_of_redundancy(1, links).spans
+    assert (span.state, span.reason) == (State.UNKNOWN, "radio no-sample")
+
+
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(1, 12))
 def test_three_values_are_one_of_three(up: int, down: int, unknown: int, needed: int) -> None:
     assert kleene(up, down, up + down + unknown, needed) in STATES.values()

@@ -57,6 +57,8 @@ def test_a_text_is_read(text: str, wanted: Expression | None) -> None:
         ("any(a, a)", "names a part twice"),
         ("a)", 'character 2: "and", or the end'),
         ("(" * 40 + "a" + ")" * 40, "fewer parentheses"),
+        ("any(b, " * 40 + "a" + ")" * 40, "fewer parentheses"),
+        ("any(" * 20 + "b, " + "(" * 20 + "a" + ")" * 40, "fewer parentheses"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(text: str, place: str) -> None:

@@ -71,9 +71,9 @@ def test_time_unseen_in_the_middle_of_an_outage_does_not_make_it_two() -> None:
 
 
 def test_what_ended_while_nobody_looked_ended_somewhere_in_between() -> None:
-    samples = [Sample(at=t, state=s, interval=10, gap=25) for t, s in ((0, State.UP), (10, State.DOWN), (90, State.UP))]
-    (found,) = incidents(seen(samples, 0, 100))
-    assert (found.earliest, found.start, found.end, found.least_end, found.latest_end) == (0, 10, 20, 10, 90)
+    samples = [Sample(at=t, state=s, interval=10, gap=25) for t, s in ((5, State.UP), (10, State.DOWN), (95, State.UP))]
+    (found,) = incidents(seen(samples, 5, 100))
+    assert (found.earliest, found.start, found.end, found.least_end, found.latest_end) == (5, 10, 20, 10, 95)
     assert (found.least, found.duration, found.most) == (0, 10, 90)
 
 

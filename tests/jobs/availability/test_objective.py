@@ -92,6 +92,11 @@ def test_without_an_objective_nothing_is_judged() -> None:
         strictest([])
 
 
+def test_versions_of_different_windows_are_not_one_objective() -> None:
+    with pytest.raises(ValueError, match="of one window"):
+        strictest([promised(), promised(window=Window(kind=WindowKind.YEAR))])
+
+
 def down_for(seconds: float) -> dict[int, Totals]:
     """The sums of every window, when the last so many seconds were down and the month before was up."""
     down = int(seconds * SECOND)

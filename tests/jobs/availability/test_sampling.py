@@ -143,6 +143,16 @@ def test_a_sample_that_cannot_be_is_refused(more: dict[str, object]) -> None:
         Sample(**{"at": 0, "state": State.UP, "interval": 10, "gap": 25} | more)  # type: ignore[arg-type]  # a dict
 
 
+def test_what_is_unseen_was_last_seen_at_the_last_look() -> None:
+    line = seen(looks("UDD   U"), 0, 70, confirm=4)
+    assert [(s.start, s.doubt, s.reason) for s in line.spans] == [
+        (0, 0, ""),
+        (10, 10, UNCONFIRMED),
+        (30, 10, NO_SAMPLE),
+        (60, 40, ""),
+    ]
+
+
 def test_an_outage_needs_a_failure() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Watch(confirm=0)
