@@ -21,11 +21,14 @@ PURE: Final = ("jobs", "reports")
 
 # One library, one place: whatever else needs it asks that place.
 LIBRARIES: Final = {
+    "aiohttp": ("targets.probes.http",),
     "alembic": ("orchestrator.ledger",),
     "apprise": ("targets.notify",),
     "apscheduler": ("jobs.schedule", "orchestrator.serve.metronome"),  # its triggers reckon, its scheduler beats
     "boto3": ("targets.vaults.s3",),
     "botocore": ("targets.vaults.s3",),
+    "dns": ("targets.probes.dns",),
+    "icmplib": ("targets.probes.icmp",),
     "jinja2": ("reports.html",),
     "multiprocessing": (),
     "paramiko": ("targets.vaults.sftp",),
@@ -43,6 +46,7 @@ DISPATCHER: Final = "orchestrator.cli.endings"
 # Too slow to load before it is known what is asked for.
 HEAVY: Final = frozenset(
     {
+        "aiohttp",
         "alembic",
         "apprise",
         "apscheduler",

@@ -1,0 +1,1 @@
+"""One look at a thing, and what it found: each kind of probe in its file, fit for an event loop with thousands."""
