@@ -1,7 +1,8 @@
 """Outages by name: when each began and ended at the earliest and the latest, and what those of a period say together.
 
 The point estimate runs from the first failed look to the first good one: the two lags cancel in the mean. The truth
-lies between the last failed look less the first, and the first good one less the last good one before.
+lies between the last failed look less the first, and the first good one less the last good one before; and as a look
+takes time, what it found was so at some instant between its beginning and its end.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ _REASONS: Final = 5
 class Incident:
     """One outage: down, and what nobody saw in the middle of it. Instants and lengths in microseconds.
 
-    It began after `earliest` and not after `start`; it ended after `least_end` and not after `latest_end`. `end` and
-    `latest_end` are None while it has not been seen up again. `believed` is when it was confirmed.
+    It began after `earliest` and not after `latest_start`; it ended after `least_end` and not after `latest_end`. `end`
+    and `latest_end` are None while it has not been seen up again. `believed` is when it was confirmed.
     """
 
     earliest: int
     start: int
+    latest_start: int
     believed: int
     end: int | None
     least_end: int
@@ -48,7 +50,7 @@ class Incident:
     @property
     def least(self) -> int:
         """It lasted at least so long."""
-        return self.least_end - self.start
+        return max(0, self.least_end - self.latest_start)
 
     @property
     def most(self) -> int | None:
@@ -90,10 +92,11 @@ def _incident(run: Sequence[Span], after: Span | None) -> Incident:
     return Incident(
         earliest=run[0].start - run[0].doubt,
         start=run[0].start,
+        latest_start=run[0].start + run[0].blur,
         believed=run[0].start + run[0].delay,
         end=None if after is None else end,
         least_end=end if following is None else max(end - following.doubt, run[0].start),
-        latest_end=None if after is None else after.start,
+        latest_end=None if after is None else after.start + after.blur,
         down=sum(span.length for span in down),
         unseen=sum(span.length for span in body) - sum(span.length for span in down),
         reasons=tuple(dict.fromkeys(span.reason for span in down if span.reason))[:_REASONS],

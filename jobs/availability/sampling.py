@@ -20,7 +20,7 @@ CLOCK_STEP: Final = "clock-step"  # the clock was set: how long it was until her
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One look. `at` is when it began, in microseconds: that it took long does not move what it found.
+    """One look. `at` is when it began, and `took` how long it was, in microseconds: what it found it found meanwhile.
 
     `interval` is how long it vouches by itself; the next one is in time if it comes within `gap`. `stepped`: since the
     sample before, the clock was set. Raises ValueError.
@@ -31,12 +31,13 @@ class Sample:
     reason: str = ""
     interval: int
     gap: int
+    took: int = 0
     stepped: bool = False
 
     def __post_init__(self) -> None:
         if self.state is State.EXCLUDED:
             raise ValueError("a look finds something up, down, or finds out nothing")
-        if not 0 < self.interval <= self.gap:
+        if self.took < 0 or not 0 < self.interval <= self.gap:
             raise ValueError("a sample vouches for some time, and not for longer than until the next may come")
 
 
@@ -149,6 +150,7 @@ def _pieces(watch: Watch, until: int, instead: tuple[State, str] | None = None, 
                 state=state,
                 reason=reason,
                 doubt=watch.doubt if first else 0,
+                blur=sample.took if first else 0,
                 delay=delay if first else 0,
             )
         )

@@ -44,8 +44,9 @@ NO_SAMPLE: Final = "no-sample"  # nobody looked
 class Span:
     """From `start` up to, and not with, `end`. `reason` is a word for people: why it was down, unseen or excluded.
 
-    Nobody looks all the time: the state may have begun up to `doubt` before `start`, where it was last seen otherwise,
-    and it was `delay` after `start` that it was believed. All in microseconds. Raises ValueError.
+    Nobody looks all the time, and a look takes time: the state may have begun up to `doubt` before `start`, where it
+    was last seen otherwise, and up to `blur` after it; it was `delay` after `start` that it was believed. All in
+    microseconds. Raises ValueError.
     """
 
     start: int
@@ -53,12 +54,13 @@ class Span:
     state: State
     reason: str = ""
     doubt: int = 0
+    blur: int = 0
     delay: int = 0
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
             raise ValueError(f"a span ends after it starts: {self.start} … {self.end}")
-        if self.doubt < 0 or self.delay < 0:
+        if min(self.doubt, self.blur, self.delay) < 0:
             raise ValueError("a state begins before it is seen, and is believed after")
 
     @property
@@ -71,7 +73,7 @@ class Span:
         if start <= self.start and self.end <= end:
             return self
         if start > self.start:
-            return replace(self, start=start, end=min(self.end, end), doubt=0, delay=0)
+            return replace(self, start=start, end=min(self.end, end), doubt=0, blur=0, delay=0)
         return replace(self, end=end)
 
 
@@ -217,6 +219,7 @@ def _judged(parts: Sequence[Timeline], judge: Judge) -> Iterator[Span]:
             state=state,
             reason=reason,
             doubt=max(span.doubt for span in changed),
+            blur=max(span.blur for span in changed),
             delay=max(span.delay for span in changed),
         )
         at = until

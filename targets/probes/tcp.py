@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from jobs.availability.probe import Finding, TcpProbe, up
 from targets.probes.reach import connected, now, since, within
 
@@ -14,6 +16,8 @@ async def look(probe: TcpProbe, patience: float) -> Finding:
         _, writer = await connected(probe.host, probe.port, probe.family)
         found = up(since(start))
         writer.close()
+        with suppress(OSError):  # it has answered; how it takes our leave is not the question
+            await writer.wait_closed()
         return found
 
     return await within(patience, connect)

@@ -83,8 +83,8 @@ def test_nobody_who_stopped_looking_says_up() -> None:
 
 
 def test_an_outage_begins_with_the_first_failure_and_not_with_its_confirmation() -> None:
-    line = seen(looks("UUDDDU"), 0, 60, confirm=3)
-    assert line.spans[1] == Span(start=20, end=50, state=State.DOWN, doubt=10, delay=20)
+    line = seen(looks("UUDDDU", took=4), 0, 60, confirm=3)
+    assert line.spans[1] == Span(start=20, end=50, state=State.DOWN, doubt=10, blur=4, delay=20)
 
 
 def test_failures_that_are_refuted_are_a_blip_and_counted_by_name() -> None:
@@ -137,7 +137,9 @@ def test_the_doubt_reaches_back_to_the_last_look_that_found_anything_out() -> No
     assert line.spans[-1] == Span(start=40, end=50, state=State.DOWN, doubt=30)
 
 
-@pytest.mark.parametrize("more", [{"state": State.EXCLUDED}, {"interval": 0}, {"interval": 30}, {"gap": 9}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{"state": State.EXCLUDED}, {"interval": 0}, {"interval": 30}, {"gap": 9}, {"took": -1}], ids=str
+)
 def test_a_sample_that_cannot_be_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"a look finds|a sample vouches"):
         Sample(**{"at": 0, "state": State.UP, "interval": 10, "gap": 25} | more)  # type: ignore[arg-type]  # a dict

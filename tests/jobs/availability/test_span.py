@@ -44,7 +44,8 @@ def test_a_naive_instant_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "more"), [(5, 5, {}), (5, 4, {}), (0, 1, {"doubt": -1}), (0, 1, {"delay": -1})]
+    ("start", "end", "more"),
+    [(5, 5, {}), (5, 4, {}), (0, 1, {"doubt": -1}), (0, 1, {"delay": -1}), (0, 1, {"blur": -1})],
 )
 def test_a_span_that_cannot_be_is_refused(start: int, end: int, more: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"a span ends|a state begins"):
@@ -106,9 +107,9 @@ def test_only_what_is_there_can_be_cut_out(start: int, end: int) -> None:
 
 
 def test_what_is_carried_in_has_no_doubt_about_its_beginning() -> None:
-    line = timeline([span(0, 4), span(4, 9, State.DOWN, doubt=3, delay=2)], 0, 9)
+    line = timeline([span(0, 4), span(4, 9, State.DOWN, doubt=3, blur=1, delay=2)], 0, 9)
     assert line.between(5, 9).spans == (span(5, 9, State.DOWN),)
-    assert line.between(4, 8).spans == (span(4, 8, State.DOWN, doubt=3, delay=2),)
+    assert line.between(4, 8).spans == (span(4, 8, State.DOWN, doubt=3, blur=1, delay=2),)
 
 
 def test_neighbours_are_joined_when_state_and_reason_are_the_same() -> None:
@@ -139,10 +140,10 @@ def test_several_timelines_are_judged_at_every_instant(texts: list[str]) -> None
 
 
 def test_a_whole_takes_over_the_doubt_of_the_part_that_changed_it() -> None:
-    one = timeline([span(0, 4), span(4, 9, State.DOWN, doubt=3, delay=2)], 0, 9)
-    other = timeline([span(0, 6, doubt=1), span(6, 9, State.UNKNOWN, doubt=5)], 0, 9)
+    one = timeline([span(0, 4), span(4, 9, State.DOWN, doubt=3, blur=1, delay=2)], 0, 9)
+    other = timeline([span(0, 6, doubt=1), span(6, 9, State.UNKNOWN, doubt=5, blur=4)], 0, 9)
     line = combined([one, other], lambda now: (now[0].state, ""))
-    assert [(s.start, s.doubt, s.delay) for s in line.spans] == [(0, 1, 0), (4, 3, 2)]
+    assert [(s.start, s.doubt, s.blur, s.delay) for s in line.spans] == [(0, 1, 0, 0), (4, 3, 1, 2)]
 
 
 def test_only_one_and_the_same_time_can_be_combined() -> None:

@@ -15,7 +15,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(talk: Talk, *, certificate: Certificate | None = None, host: str = LOOPBACK) -> AsyncIterator[int]:
+async def serving(talk: Talk, *, certificate: Certificate | None = None, port: int = 0) -> AsyncIterator[int]:
     """A port where every connection is talked to so; at the end all of them are let go."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -32,7 +32,7 @@ async def serving(talk: Talk, *, certificate: Certificate | None = None, host: s
             tasks.discard(task)
 
     server = await asyncio.start_server(
-        connection, host, 0, ssl=None if certificate is None else as_server(certificate)
+        connection, LOOPBACK, port, ssl=None if certificate is None else as_server(certificate)
     )
     try:
         yield server.sockets[0].getsockname()[1]
@@ -41,7 +41,8 @@ async def serving(talk: Talk, *, certificate: Certificate | None = None, host: s
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)
+        for _ in range(3):  # until the loop has let go of every connection
+            await asyncio.sleep(0)
 
 
 def as_server(certificate: Certificate) -> ssl.SSLContext:
