@@ -18,7 +18,8 @@ from jobs.availability.span import State
 
 _LARGEST_PORT: Final = 65_535
 _URL: Final = re.compile(
-    r"https?://(?:[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:[/?]\S*)?", re.ASCII | re.IGNORECASE
+    r"https?://(?:(?P<host>[^\s/?#@:\[\]]+)|\[(?P<address>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?(?:[/?]\S*)?",
+    re.ASCII | re.IGNORECASE,
 )
 _WITH_USER: Final = re.compile(r"\w+://[^/?#]*@")
 _STATUS: Final = re.compile(r"([1-5])(\d\d|xx)")
@@ -105,7 +106,8 @@ class HttpProbe:
     def __post_init__(self) -> None:
         if _WITH_USER.match(self.url):
             raise ValueError("an address holds no user and no password: probes look at what everybody may see")
-        if _URL.fullmatch(self.url) is None:
+        parts = _URL.fullmatch(self.url)
+        if parts is None or not _is_name(parts["host"] or parts["address"]):
             raise ValueError(f'"{self.url}" is not an http:// or https:// address')
         if not self.statuses or not all(_STATUS.fullmatch(status) for status in self.statuses):
             raise ValueError('statuses are such as "200" and "2xx"')
@@ -174,8 +176,16 @@ def _at_path(found: object, keys: Sequence[str]) -> tuple[bool, object]:
     return True, found
 
 
+def _is_name(host: str) -> bool:
+    """Whether a resolver can be asked for it at all: no part is empty or longer than 63 (RFC 1035)."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def _check_address(host: str, port: int) -> None:
-    if not host or any(character.isspace() for character in host):
+    if any(character.isspace() for character in host) or not _is_name(host):
         raise ValueError(f'"{host}" is not the name or address of a host')
     if not 0 < port <= _LARGEST_PORT:
         raise ValueError(f"{port} is not a port")
@@ -290,6 +300,9 @@ class DnsAnswer:
 def judged_servers(probe: DnsProbe, answers: Iterable[DnsAnswer]) -> Finding:
     """What the servers' answers say together: the first that is wrong is named. The latency is the slowest one's."""
     found = tuple(answers)
+    for answer in found:
+        if answer.failure is Reason.NO_MEANS:
+            return Finding(state=State.UNKNOWN, reason=answer.failure.value, detail=f"server {answer.server}")
     for answer in found:
         wrong = _wrong_answer(probe, answer)
         if wrong is not None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import codecs
 import socket
-import ssl
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from jobs.availability.probe import Family, Finding, HttpProbe, Reason, down, judged_answer
@@ -53,7 +51,7 @@ def _session(probe: HttpProbe) -> ClientSession:
         happy_eyeballs_delay=None,
         limit=0,
         resolver=_resolver(probe.family),
-        ssl=_context(probe.authority),
+        ssl=trusting(probe.authority),
         use_dns_cache=False,
     )
     timeout = aiohttp.ClientTimeout(total=None)  # ours is over all of it
@@ -77,11 +75,6 @@ def _resolver(wanted: Family | None) -> AbstractResolver:
             """Nothing is held."""
 
     return FirstAddress()
-
-
-@lru_cache(maxsize=64)  # a context takes 10 ms: to read the system's authorities
-def _context(authority: str | None) -> ssl.SSLContext:
-    return trusting(authority)
 
 
 async def _asked(probe: HttpProbe, session: ClientSession, start: float) -> Finding:

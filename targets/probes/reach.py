@@ -12,6 +12,9 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -33,6 +36,8 @@ _ERRNO: Final = MappingProxyType(
 )
 # What says that this machine cannot look: no sockets, memory or files left, or no right to.
 _OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EPERM, errno.EACCES})
+# A resolver that is away, or out of memory, knows nothing of the name.
+_NO_RESOLVER: Final = frozenset({socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM})
 # Looked at before the number, which is no errno in the first two.
 _KINDS: Final = (
     (ssl.SSLError, Reason.NO_TLS),
@@ -46,15 +51,34 @@ _CERTIFICATE: Final = MappingProxyType(
 )
 
 
+class UnableError(Exception):
+    """This machine cannot look: what is wrong is ours, and says nothing of the target."""
+
+
 async def resolved(host: str, port: int, family: Family | None) -> tuple[str, int]:
-    """The first address that the system knows for a host, and its port. Raises OSError (socket.gaierror)."""
+    """The first address that the system knows for a host, and its port. Raises OSError (socket.gaierror).
+
+    An address is its own: it waits behind nobody's look-up.
+    """
+    if _is_address(host):
+        return _first_address(host, port, family), port
     loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(_LOOKUPS, _first_address, host, port, family)
-    return found, port
+    return await loop.run_in_executor(_LOOKUPS, _first_address, host, port, family), port
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _first_address(host: str, port: int, family: Family | None) -> str:
-    return str(socket.getaddrinfo(host, port, family=FAMILIES[family], type=socket.SOCK_STREAM)[0][4][0])
+    try:
+        return str(socket.getaddrinfo(host, port, family=FAMILIES[family], type=socket.SOCK_STREAM)[0][4][0])
+    except UnicodeError as error:  # "a..b", which a redirect may lead to: no OSError, though it is no name
+        raise socket.gaierror(socket.EAI_NONAME, "it is not a name") from error
 
 
 async def connected(host: str, port: int, family: Family | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -70,19 +94,28 @@ async def within(patience: float, look: Callable[[], Awaitable[Finding]]) -> Fin
             return await look()
     except TimeoutError:
         return down(Reason.TIMEOUT, f"no answer within {patience:g} s")
+    except UnableError as error:
+        return unable(str(error))
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         return refusal(error)
+
+
+def unable(detail: str) -> Finding:
+    """Nothing was found out."""
+    return Finding(state=State.UNKNOWN, reason=Reason.NO_MEANS.value, detail=detail)
 
 
 def refusal(error: BaseException) -> Finding:
     """Why there was no answer."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return down(_CERTIFICATE.get(error.verify_code, Reason.UNTRUSTED), error.verify_message)
+    if isinstance(error, socket.gaierror) and error.errno in _NO_RESOLVER:
+        return unable(error.strerror or "")
     reason = next((reason for kind, reason in _KINDS if isinstance(error, kind)), None)
     if reason is not None:
         return down(reason, getattr(error, "strerror", None) or "")
     if isinstance(error, OSError) and error.errno in _OUR_OWN:
-        return Finding(state=State.UNKNOWN, reason=Reason.NO_MEANS.value, detail=errno.errorcode[error.errno])
+        return unable(errno.errorcode[error.errno])
     number = (error.errno if isinstance(error, OSError) else None) or 0
     return down(_ERRNO.get(number, Reason.UNREACHABLE), errno.errorcode.get(number, ""))
 
@@ -98,5 +131,16 @@ def now() -> float:
 
 
 def trusting(authority: str | None) -> ssl.SSLContext:
-    """A careful client's checks: chain, dates and name, by the system's authorities or a file's. Raises OSError."""
+    """A careful client's checks: chain, dates and name, by the system's authorities or a file's. Raises UnableError."""
+    if authority is None:
+        return _context(None, 0, 0)
+    try:
+        there = Path(authority).stat()
+        return _context(authority, there.st_mtime_ns, there.st_size)
+    except OSError as error:  # ssl.SSLError is one: no certificates are in it
+        raise UnableError(f"{authority} cannot be read: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=64)  # reading the system's authorities takes 20 ms; a file that was renewed is another one
+def _context(authority: str | None, _changed: int, _size: int) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=authority)

@@ -17,6 +17,7 @@ from targets.probes.reach import connected, now, since, trusting, within
 
 _Ask = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bool]]
 _MOST_LINES: Final = 100
+_MOST_BYTES: Final = 4096
 # ExtendedRequest 1.3.6.1.4.1.1466.20037 with message id 1, and how its answer begins; in BER.
 _LDAP_REQUEST: Final = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"
 _SEQUENCE: Final = 0x30
@@ -94,9 +95,9 @@ async def _ldap(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> b
     """The answer is a SEQUENCE of message id 1 and an ExtendedResponse, whose first element is a code: 0 is success."""
     writer.write(_LDAP_REQUEST)
     tag, length = await reader.readexactly(2)
-    if length & _LONG_LENGTH:
-        length = int.from_bytes(await reader.readexactly(length & 3))
-    body = await reader.readexactly(length)
+    if length & _LONG_LENGTH:  # the low bits say how many bytes the length has; Active Directory always takes four
+        length = int.from_bytes(await reader.readexactly(min(length & ~_LONG_LENGTH, 4)))
+    body = await reader.readexactly(min(length, _MOST_BYTES))
     return tag == _SEQUENCE and body.startswith(_LDAP_ANSWER) and _LDAP_SUCCESS in body
 
 

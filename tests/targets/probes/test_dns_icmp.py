@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -14,10 +15,19 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from jobs.availability.probe import DnsProbe, Finding, IcmpProbe, Reason, judged_echoes
+from jobs.availability.probe import (
+    DnsAnswer,
+    DnsProbe,
+    Finding,
+    IcmpProbe,
+    Reason,
+    TcpProbe,
+    judged_echoes,
+    judged_servers,
+)
 from jobs.availability.span import State
 from targets.probes import dns as dns_probe
-from targets.probes import icmp
+from targets.probes import icmp, reach, tcp
 from tests.servers.program import LOOPBACK
 from tests.targets.probes.servers import closed_port
 
@@ -129,6 +139,23 @@ def test_servers_of_different_serials_are_down_and_named() -> None:
 def test_one_server_that_is_wrong_is_enough(reply: Reply, reason: Reason) -> None:
     found = look(zone(), reply, patience=0.5)
     assert (words(found), found.detail) == (("down", reason), "server 127.0.0.2")
+
+
+def test_a_server_that_we_cannot_ask_says_nothing_of_the_zone() -> None:
+    answers = [DnsAnswer(server="a", failure=Reason.TIMEOUT), DnsAnswer(server="b", failure=Reason.NO_MEANS)]
+    found = judged_servers(DnsProbe(name="example", servers=("a", "b")), answers)
+    assert (words(found), found.detail) == (("unknown", Reason.NO_MEANS), "server b")
+
+
+def test_an_address_waits_behind_no_look_up() -> None:
+    asleep = threading.Event()
+    for _ in range(64):
+        reach._LOOKUPS.submit(asleep.wait, 5)
+    try:
+        found = asyncio.run(tcp.look(TcpProbe(host=LOOPBACK, port=closed_port()), 1))
+    finally:
+        asleep.set()
+    assert words(found) == ("down", Reason.REFUSED)
 
 
 def test_without_authority_where_none_is_wanted() -> None:

@@ -95,6 +95,11 @@ def test_a_redirect_is_an_answer_unless_it_is_to_be_followed() -> None:
     assert words(look(moved({"/": ONCE, "/there": THERE}), redirects=1)) == ("up", "")
 
 
+def test_a_redirect_to_what_is_no_name_is_down_and_ends_nothing() -> None:
+    away = b"HTTP/1.1 302 Found\r\nLocation: http://a..b/\r\nContent-Length: 0\r\n\r\n"
+    assert look(moved({"/": away}), redirects=2).state == "down"
+
+
 def test_a_redirect_loop_ends() -> None:
     assert words(look(moved({"/": LOOP}), redirects=5)) == ("down", Reason.REDIRECTS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,27 @@ REFUSES: dict[StartTls, bytes] = {
     StartTls.LDAP: bytes.fromhex("300c02010178070a010204000400"),
     StartTls.POSTGRESQL: b"N",
 }
+
+
+def test_active_directory_spells_out_the_length_of_its_answer(authority: Authority, good: Certificate) -> None:
+    request, _ = OFFERS[StartTls.LDAP][1][0]
+    answer = bytes.fromhex("308400000010 020101 788400000007 0a0100 0400 0400")
+    assert words(ask(StartTls.LDAP, offering(b"", [(request, answer)], good), authority)) == ("up", "")
+
+
+@pytest.mark.parametrize("what", ["missing", "no certificates"])
+def test_an_authority_that_we_cannot_read_is_our_own_fault(tmp_path: Path, good: Certificate, what: str) -> None:
+    if what == "no certificates":
+        (tmp_path / "authority.pem").write_text("nothing", encoding="ascii")
+    found = shake(Authority(tmp_path), good)
+    assert words(found) == ("unknown", Reason.NO_MEANS)
+
+
+def test_an_authority_that_is_renewed_is_read_again(authority: Authority, good: Certificate, tmp_path: Path) -> None:
+    other = make_authority(tmp_path)
+    assert words(shake(other, good)) == ("down", Reason.UNTRUSTED)
+    other.certificate.write_bytes(authority.certificate.read_bytes() + b"\n")
+    assert words(shake(other, good)) == ("up", "")
 
 
 def offering(greeting: bytes, script: Script, certificate: Certificate | None) -> Talk:
