@@ -1,6 +1,6 @@
 """What is proven of each policy at each site, judged against what was promised. Missing proof fails, like a miss.
 
-Only facts known at `as_of` count: runs that had finished, points that had been seen and were not yet gone. Five
+Only facts known at `as_of` count: runs that had finished, points that had been seen and were not yet gone. Six
 controls, each with the exact rule of its figure; a figure equal to its objective is met.
 
 - recovery point: `as_of` minus the time of the newest complete point. A point from the future, or one whose backup
@@ -9,6 +9,8 @@ controls, each with the exact rule of its figure; a figure equal to its objectiv
   primary point that never arrived and is newer than all that the replica holds: how long it has been waiting.
 - parity: a point of both sites whose trees differ, or a point that was overtaken (older than what the replica
   holds, and never seen there), is a miss. One that retention removed on one side is not.
+- audit: `as_of` minus the end of the last audit of the repository that read every stored file and found each equal to
+  its name; damage stands until another finds none. It is judged where audits are due or promised, or one was made.
 - check: `as_of` minus the end of the last clean check of the repository that read at least the policy's share; any
   policy of the tenant may have had it made. Damage stands until a check that reads as much comes out clean.
 - restore test: `as_of` minus the end of the last clean test that compared at least one file. Differences stand
@@ -27,9 +29,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from jobs.history import BackupResult, CheckResult, Job, RecoveryPoint, RestoreTestResult, RunRecord, RunState
+from jobs.history import (
+    OF_REPOSITORY,
+    AuditResult,
+    BackupResult,
+    CheckResult,
+    Job,
+    RecoveryPoint,
+    RestoreTestResult,
+    RunRecord,
+    RunState,
+)
 from jobs.policy import Policy, PolicyName, SiteName, TenantName, VaultName
-from jobs.proof import Proof, checks, judge_checks, judge_restore_tests, restore_tests
+from jobs.proof import Proof, audits, checks, judge_audits, judge_checks, judge_restore_tests, restore_tests
 from jobs.verdict import Control, ControlName, Gap, GapCode, Verdict, against, heaviest
 
 
@@ -67,6 +79,7 @@ class Assessment:
     newest: RecoveryPoint | None
     points: int
     parity: SiteParity | None
+    audit: Proof[AuditResult] | None = None
     check: Proof[CheckResult] | None
     restore_test: Proof[RestoreTestResult] | None
     controls: tuple[Control, ...]
@@ -106,7 +119,6 @@ def assess(
 
 _Repository = tuple[TenantName, VaultName]
 _Place = tuple[TenantName, VaultName, PolicyName]  # where one policy's are, in a repository that it may share
-_OF_REPOSITORY: Final = Job.CHECK  # made for one policy, it speaks for all of the repository
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,32 +127,34 @@ class _History:
 
     as_of: datetime
     runs: Mapping[_Place, Sequence[RunRecord]]
-    checks: Mapping[_Repository, Sequence[RunRecord]]
+    proofs: Mapping[_Repository, Sequence[RunRecord]]  # audits and checks, that speak for all of the repository
+    audited: Mapping[_Repository, Sequence[Proof[AuditResult]]]
     checked: Mapping[_Repository, Sequence[Proof[CheckResult]]]
     points: Mapping[_Place, Sequence[RecoveryPoint]]
 
     @classmethod
     def known_at(cls, as_of: datetime, runs: Iterable[RunRecord], points: Iterable[RecoveryPoint]) -> _History:
         runs_of: dict[_Place, list[RunRecord]] = defaultdict(list)
-        checks_of: dict[_Repository, list[RunRecord]] = defaultdict(list)
+        proofs_of: dict[_Repository, list[RunRecord]] = defaultdict(list)
         points_of: dict[_Place, list[RecoveryPoint]] = defaultdict(list)
         ended = [run for run in runs if run.finished_at is not None and run.finished_at <= as_of]
         for run in sorted(ended, key=lambda run: (run.finished_at or as_of, run.started_at, run.id)):
             runs_of[run.tenant, run.vault, run.policy].append(run)
-            if run.job is _OF_REPOSITORY:
-                checks_of[run.tenant, run.vault].append(run)
-        for point in sorted(points, key=lambda point: (point.time, point.snapshot)):
+            if run.job in OF_REPOSITORY:
+                proofs_of[run.tenant, run.vault].append(run)
+        for point in sorted(points, key=_age):
             if point.seen_at <= as_of:
                 points_of[point.tenant, point.vault, point.policy].append(point)
-        checked = {repository: checks(made, as_of) for repository, made in checks_of.items()}
-        return cls(as_of=as_of, runs=runs_of, checks=checks_of, checked=checked, points=points_of)
+        audited = {repository: audits(made, as_of) for repository, made in proofs_of.items()}
+        checked = {repository: checks(made, as_of) for repository, made in proofs_of.items()}
+        return cls(as_of=as_of, runs=runs_of, proofs=proofs_of, audited=audited, checked=checked, points=points_of)
 
     def runs_at(self, policy: Policy, vault: VaultName) -> Sequence[RunRecord]:
         return self.runs.get((policy.tenant, vault, policy.name), ())
 
-    def checks_at(self, policy: Policy, vault: VaultName) -> Sequence[RunRecord]:
-        """The checks of the repository, whichever policies they were made for."""
-        return self.checks.get((policy.tenant, vault), ())
+    def proofs_at(self, policy: Policy, vault: VaultName) -> Sequence[RunRecord]:
+        """The audits and checks of the repository, whichever policies they were made for."""
+        return self.proofs.get((policy.tenant, vault), ())
 
     def seen(self, policy: Policy, vault: VaultName) -> Sequence[RecoveryPoint]:
         """The policy's points that were ever seen in the vault, gone ones too."""
@@ -156,7 +170,8 @@ def _judge(policy: Policy, place: tuple[SiteName, VaultName], history: _History)
     here = history.alive(policy, vault)
     newest, point_control = _recovery_point(policy, here, history)
     parity, copy_controls = _copies(policy, vault, history) if is_replica else (None, ())
-    own, shared = history.runs_at(policy, vault), history.checks_at(policy, vault)
+    own, shared = history.runs_at(policy, vault), history.proofs_at(policy, vault)
+    audit, audit_control = judge_audits(policy, history.audited.get((policy.tenant, vault), ()), history.as_of)
     check, check_control = judge_checks(policy, history.checked.get((policy.tenant, vault), ()), history.as_of)
     tests = restore_tests(own, history.as_of)
     test, test_controls = judge_restore_tests(policy, tests, here, newest, history.as_of)
@@ -170,11 +185,17 @@ def _judge(policy: Policy, place: tuple[SiteName, VaultName], history: _History)
         newest=newest,
         points=len(here),
         parity=parity,
+        audit=audit,
         check=check,
         restore_test=test,
-        controls=(point_control, *copy_controls, check_control, *test_controls),
+        controls=(point_control, *copy_controls, *filter(None, (audit_control,)), check_control, *test_controls),
         troubles=_troubles(own, shared),
     )
+
+
+def _age(point: RecoveryPoint) -> tuple[datetime, str, str]:
+    """As jobs/snapshot.py has it: of two points in one second the run tells the newer."""
+    return point.time, point.run, point.origin
 
 
 def _recovery_point(
@@ -186,7 +207,7 @@ def _recovery_point(
     }
     past = [point for point in here if point.time <= history.as_of]
     newest = next((point for point in reversed(past) if point.origin not in partial), None)
-    later = [point for point in past if newest is None or (point.time, point.snapshot) > (newest.time, newest.snapshot)]
+    later = [point for point in past if newest is None or _age(point) > _age(newest)]
     gaps = [Gap(code=GapCode.POINT_IN_FUTURE, count=len(here) - len(past))] if len(past) < len(here) else []
     if later:
         gaps.append(Gap(code=GapCode.POINT_INCOMPLETE, count=len(later)))
@@ -247,15 +268,15 @@ def _parity(parity: SiteParity) -> Control:
 
 
 _BAD: Final = frozenset({RunState.FAILED, RunState.PARTIAL, RunState.BLOCKED, RunState.INTERRUPTED})
-_WATCHED: Final = (Job.BACKUP, Job.REPLICATE, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
+_WATCHED: Final = (Job.BACKUP, Job.REPLICATE, Job.AUDIT, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
 
 
-def _troubles(own: Sequence[RunRecord], checks: Sequence[RunRecord]) -> tuple[Trouble, ...]:
+def _troubles(own: Sequence[RunRecord], shared: Sequence[RunRecord]) -> tuple[Trouble, ...]:
     """For each job what went wrong since its last success, in the order of the daily cycle."""
     found = []
     for job in _WATCHED:
         bad: list[RunRecord] = []
-        for run in checks if job is _OF_REPOSITORY else own:
+        for run in shared if job in OF_REPOSITORY else own:
             if run.job is job:
                 bad = [] if run.state is RunState.SUCCEEDED else [*bad, run] if run.state in _BAD else bad
         if bad:

@@ -1,4 +1,4 @@
-"""What checks and restore tests prove of one repository, and for how long damage that one of them found stands."""
+"""What audits, checks and restore tests prove of one repository, and how long damage that one of them found stands."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final, Generic, TypeVar
 
-from jobs.history import CheckResult, Job, RecoveryPoint, RestoreTestResult, RunRecord, RunState
+from jobs.history import AuditResult, CheckResult, Job, RecoveryPoint, RestoreTestResult, RunRecord, RunState
 from jobs.policy import Policy
 from jobs.verdict import Control, ControlName, Gap, GapCode, against
 
-R = TypeVar("R", CheckResult, RestoreTestResult)
+R = TypeVar("R", AuditResult, CheckResult, RestoreTestResult)
 
 _PROVES: Final = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof(Generic[R]):
-    """A check or a restore test that came to a result, and when it ended. Only a clean one proves anything."""
+    """An audit, check or restore test that came to a result, and when it ended. Only a clean one proves anything."""
 
     run: RunRecord
     at: datetime
@@ -50,6 +50,51 @@ def reads_at_least(read_data: str, promised: str) -> bool:
     if done is None or asked is None:
         return done == 1 or asked == 0
     return done >= asked
+
+
+def audits(runs: Sequence[RunRecord], as_of: datetime) -> tuple[Proof[AuditResult], ...]:
+    """The audits among a repository's finished runs, whichever policy they were made for, in the order they ended."""
+    return tuple(
+        Proof(run=run, at=run.finished_at or as_of, result=run.result, clean=_clean_audit(run.state, run.result))
+        for run in runs
+        if run.job is Job.AUDIT and isinstance(run.result, AuditResult)
+    )
+
+
+def _clean_audit(state: RunState, result: AuditResult) -> bool:
+    return state in _PROVES and result.damaged == 0 and result.control and result.files > 0
+
+
+def judge_audits(
+    policy: Policy, made: Sequence[Proof[AuditResult]], as_of: datetime
+) -> tuple[Proof[AuditResult] | None, Control | None]:
+    """The audit that counts, and the control; None where nobody asks for audits, and none was ever made.
+
+    Each reads every file, so that the last one that found damage or none says how it stands.
+    """
+    conclusive = [proof for proof in made if proof.clean or proof.result.damaged]
+    shown = _last(conclusive) or _last(made)
+    limit = policy.objectives.audit_age
+    if shown is None and not policy.is_audited:
+        return None, None
+    return shown, Control(
+        name=ControlName.AUDIT,
+        measured=as_of - shown.at if shown else None,
+        objective=limit,
+        gaps=_audit_gaps(shown, limit, as_of),
+    )
+
+
+def _audit_gaps(shown: Proof[AuditResult] | None, limit: timedelta | None, as_of: datetime) -> tuple[Gap, ...]:
+    if shown is None:
+        return (Gap(code=GapCode.NEVER_AUDITED),)
+    result = shown.result
+    if result.damaged:
+        first = result.findings[0] if result.findings else ""
+        return (Gap(code=GapCode.STORED_FILES_DAMAGED, count=result.damaged, detail=first),)
+    if not shown.clean:
+        return (Gap(code=GapCode.NO_CLEAN_AUDIT),)
+    return against(as_of - shown.at, limit, GapCode.AUDIT_TOO_OLD)
 
 
 def checks(runs: Sequence[RunRecord], as_of: datetime) -> tuple[Proof[CheckResult], ...]:

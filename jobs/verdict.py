@@ -30,6 +30,7 @@ class ControlName(StrEnum):
     RECOVERY_POINT = "recovery-point"
     REPLICA_LAG = "replica-lag"
     PARITY = "parity"
+    AUDIT = "audit"
     CHECK = "check"
     RESTORE_TEST = "restore-test"
     RESTORE_TIME = "restore-time"
@@ -48,6 +49,10 @@ class GapCode(StrEnum):
     NOTHING_IN_COMMON = "nothing-in-common"
     TREES_DIFFER = "trees-differ"
     POINTS_OVERTAKEN = "points-never-copied"
+    NEVER_AUDITED = "never-audited"
+    STORED_FILES_DAMAGED = "stored-files-damaged"
+    NO_CLEAN_AUDIT = "no-clean-audit"
+    AUDIT_TOO_OLD = "audit-too-old"
     NEVER_CHECKED = "never-checked"
     DAMAGE_FOUND = "damage-found"
     NO_CLEAN_CHECK = "no-clean-check"
@@ -80,6 +85,10 @@ EFFECT: Final[Mapping[GapCode, Verdict]] = MappingProxyType(
         GapCode.NOTHING_IN_COMMON: Verdict.NOT_PROVEN,
         GapCode.TREES_DIFFER: Verdict.MISSED,
         GapCode.POINTS_OVERTAKEN: Verdict.MISSED,
+        GapCode.NEVER_AUDITED: Verdict.NOT_PROVEN,
+        GapCode.STORED_FILES_DAMAGED: Verdict.MISSED,
+        GapCode.NO_CLEAN_AUDIT: Verdict.NOT_PROVEN,
+        GapCode.AUDIT_TOO_OLD: Verdict.MISSED,
         GapCode.NEVER_CHECKED: Verdict.NOT_PROVEN,
         GapCode.DAMAGE_FOUND: Verdict.MISSED,
         GapCode.NO_CLEAN_CHECK: Verdict.NOT_PROVEN,
@@ -109,7 +118,7 @@ class Gap:
     count: int = 0
     measured: timedelta | None = None
     limit: timedelta | None = None
-    detail: str = ""  # a snapshot's id, or the share of the data that was read
+    detail: str = ""  # a snapshot's id, a damaged file, or the share of the data that was read
     wanted: str = ""  # the share that was promised
 
     @property

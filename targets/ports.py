@@ -46,6 +46,10 @@ class StoredFile:
     size: int
 
 
+def unnoticed(_name: str) -> None:
+    """For names in a repository that nobody asks about."""
+
+
 class Store(Protocol):
     """The files of one repository, without restic and without its password.
 
@@ -53,8 +57,11 @@ class Store(Protocol):
     HOST_KEY_CHANGED, DISK_FULL, or REPOSITORY_MISSING where a file that was asked for is not there.
     """
 
-    def files(self, kind: FileKind) -> Iterator[StoredFile]:
-        """The files of one kind, in no order. A folder that is not there holds none. Transient names are left out."""
+    def files(self, kind: FileKind, stray: Callable[[str], None] = unnoticed) -> Iterator[StoredFile]:
+        """The files of one kind, in no order. A folder that is not there holds none.
+
+        Other names that lie among them, transient or foreign, are left out; each is told to `stray`.
+        """
         ...
 
     def size(self, ref: FileRef) -> int | None:
@@ -75,6 +82,13 @@ class Store(Protocol):
 
     def free(self) -> int | None:
         """Bytes that may still be written there; None where the vault does not tell."""
+        ...
+
+    def is_bare(self) -> bool | None:
+        """Whether the vault itself holds nothing at all, of nobody, or is not there; None where it does not tell.
+
+        So looks the mount point of a disk that is away.
+        """
         ...
 
     def clock(self, fresh: FileRef) -> datetime | None:
@@ -260,10 +274,6 @@ class BackupEngine(Protocol):
 
     def forget(self, of: Access, snapshots: tuple[str, ...], *, prune: bool, watch: Watch, stop: Stop) -> Usage:
         """Remove snapshots by id, and with `prune` the data that nobody needs any more."""
-        ...
-
-    def unlock(self, of: Access, *, stop: Stop) -> None:
-        """Remove locks whose process is dead on this host (restic's own rule). Never from a container."""
         ...
 
     def locks(self, of: Access, *, stop: Stop) -> tuple[Lock, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from typing import Final
 from jobs.failure import FailureKind
 from targets.errors import TargetError
 from targets.host import free_space
-from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile
+from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile, unnoticed
 from targets.secret import Secret
 from targets.vaults.layout import CONFIG, PIECE, path_of, plain_name, ref_at
 
@@ -78,14 +78,23 @@ class LocalStore:
         self._vault = vault
         self._root = vault.path.absolute() / tenant
 
-    def files(self, kind: FileKind) -> Iterator[StoredFile]:
+    def files(self, kind: FileKind, stray: Callable[[str], None] = unnoticed) -> Iterator[StoredFile]:
         """See targets.ports.Store."""
         if kind is FileKind.CONFIG:
             size = self.size(CONFIG)
             return iter(() if size is None else (StoredFile(CONFIG, size),))
         folder = self._root / kind.value
-        folders = [folder / entry.name for entry in self._entries(folder)] if kind is FileKind.DATA else [folder]
-        return (stored for each in folders for stored in self._in_folder(each))
+        folders = self._fan(folder, stray) if kind is FileKind.DATA else iter((folder,))
+        return (stored for each in folders for stored in self._in_folder(each, stray))
+
+    def _fan(self, folder: Path, stray: Callable[[str], None]) -> Iterator[Path]:
+        """The folders below `data`; whatever else lies there is a stranger."""
+        for entry in self._entries(folder):
+            with self._told("list", folder):
+                if entry.is_dir():
+                    yield folder / entry.name
+                else:
+                    stray(entry.name)
 
     def size(self, ref: FileRef) -> int | None:
         """See targets.ports.Store."""
@@ -141,6 +150,11 @@ class LocalStore:
         with self._told("look at", self._root):
             return free_space(self._root)
 
+    def is_bare(self) -> bool:
+        """See targets.ports.Store."""
+        require_parent(self._vault)
+        return not self._entries(self._vault.path.absolute())
+
     def clock(self, fresh: FileRef) -> datetime | None:
         """See targets.ports.Store. A folder may be another machine's (NFS): what counts is the file system's clock."""
         path = self._path(fresh)
@@ -162,13 +176,19 @@ class LocalStore:
                 require_parent(self._vault)
                 return []
 
-    def _in_folder(self, folder: Path) -> Iterator[StoredFile]:
+    def _in_folder(self, folder: Path, stray: Callable[[str], None]) -> Iterator[StoredFile]:
         below_root = folder.relative_to(self._root).as_posix()
         for entry in self._entries(folder):
             ref = ref_at(f"{below_root}/{entry.name}")
-            if ref is not None:
-                with self._told("list", folder), suppress(FileNotFoundError):  # deleted since
+            if ref is None:
+                stray(entry.name)
+                continue
+            with self._told("list", folder):
+                try:
                     yield StoredFile(ref, entry.stat().st_size)
+                except FileNotFoundError:  # deleted since, or a link to nowhere
+                    if os.path.lexists(entry.path):
+                        stray(entry.name)
 
     def _make(self, folder: Path) -> None:
         """Make a folder and those above it up to the vault's own, each durable in the one above."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
-from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile
+from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile, unnoticed
 from targets.vaults.layout import PIECE, path_of, plain_name
 
 
@@ -39,7 +39,11 @@ class MemoryStore:
         self._tenant = tenant
         self._content = content
 
-    def files(self, kind: FileKind) -> Iterator[StoredFile]:
+    def files(
+        self,
+        kind: FileKind,
+        stray: Callable[[str], None] = unnoticed,  # noqa: ARG002 (the port's signature; a dict holds no strangers)
+    ) -> Iterator[StoredFile]:
         """See targets.ports.Store."""
         for ref, content in tuple(self._content.items()):
             if ref.kind is kind:
@@ -70,6 +74,10 @@ class MemoryStore:
         self._content.pop(ref, None)
 
     def free(self) -> int | None:
+        """See targets.ports.Store."""
+        return None
+
+    def is_bare(self) -> bool | None:
         """See targets.ports.Store."""
         return None
 

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
-from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile
+from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile, unnoticed
 from targets.secret import Secret
 from targets.vaults.layout import CONFIG, PIECE, is_name, path_of, plain_name
 
@@ -117,12 +117,12 @@ class RestStore:
         self._pool: PoolManager | None = None
         self._created = False
 
-    def files(self, kind: FileKind) -> Iterator[StoredFile]:
+    def files(self, kind: FileKind, stray: Callable[[str], None] = unnoticed) -> Iterator[StoredFile]:
         """See targets.ports.Store."""
         if kind is FileKind.CONFIG:
             size = self.size(CONFIG)
             return iter(() if size is None else (StoredFile(CONFIG, size),))
-        return self._listed(kind)
+        return self._listed(kind, stray)
 
     def size(self, ref: FileRef) -> int | None:
         """See targets.ports.Store."""
@@ -163,6 +163,10 @@ class RestStore:
         """See targets.ports.Store. The protocol knows no such thing."""
         return None
 
+    def is_bare(self) -> bool | None:
+        """See targets.ports.Store. A server shows one repository at a time."""
+        return None
+
     def clock(self, fresh: FileRef) -> datetime | None:
         """See targets.ports.Store: the Date of an answer (RFC 9110, 6.6.1)."""
         with self._answer("look at", "HEAD", _place_of(fresh)) as answer:
@@ -179,7 +183,7 @@ class RestStore:
         if pool is not None:
             pool.clear()
 
-    def _listed(self, kind: FileKind) -> Iterator[StoredFile]:
+    def _listed(self, kind: FileKind, stray: Callable[[str], None]) -> Iterator[StoredFile]:
         with self._answer("list", "GET", f"{kind.value}/", missing_is_fine=True) as answer:
             text = b"[]" if answer.status == _NOT_FOUND else answer.read()
         try:
@@ -192,6 +196,8 @@ class RestStore:
         for name, size in entries:
             if is_name(kind, name):
                 yield StoredFile(FileRef(kind, name), size)
+            else:
+                stray(name)
 
     def _create(self) -> None:
         """Have the server make the repository's folders, once; one that is there stays as it is."""

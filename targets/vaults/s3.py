@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
-from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile
+from targets.ports import FileKind, FileRef, RepositoryAddress, StoredFile, unnoticed
 from targets.secret import Secret
 from targets.vaults.layout import CONFIG, PIECE, path_of, plain_name, ref_at
 
@@ -104,7 +104,7 @@ class S3Store:
         self._prefix = vault.key_prefix(tenant)
         self._connected: S3Client | None = None
 
-    def files(self, kind: FileKind) -> Iterator[StoredFile]:
+    def files(self, kind: FileKind, stray: Callable[[str], None] = unnoticed) -> Iterator[StoredFile]:
         """See targets.ports.Store."""
         folder = self._prefix + (CONFIG.name if kind is FileKind.CONFIG else f"{kind.value}/")
         with self._told("list", folder):
@@ -114,6 +114,8 @@ class S3Store:
                     ref = ref_at(entry["Key"].removeprefix(self._prefix))
                     if ref is not None:
                         yield StoredFile(ref, entry["Size"])
+                    elif kind is not FileKind.CONFIG:  # there the prefix finds whatever begins like it
+                        stray(entry["Key"].rpartition("/")[2])
 
     def size(self, ref: FileRef) -> int | None:
         """See targets.ports.Store."""
@@ -159,6 +161,10 @@ class S3Store:
 
     def free(self) -> int | None:
         """See targets.ports.Store. S3 knows no such thing."""
+        return None
+
+    def is_bare(self) -> bool | None:
+        """See targets.ports.Store. A bucket is no mount point."""
         return None
 
     def clock(self, fresh: FileRef) -> datetime | None:

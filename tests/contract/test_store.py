@@ -56,6 +56,18 @@ def test_an_empty_repository_holds_nothing(store: Store) -> None:
     assert store.size(CONFIG) is None
 
 
+def test_a_vault_is_bare_until_somebody_keeps_something_there_or_does_not_tell(place: Place) -> None:
+    store, other = place.store, place.vault.store(OTHER_TENANT)
+    try:
+        before = store.is_bare()
+        put(other, b"of another tenant")
+        assert (before, store.is_bare()) in {(True, False), (None, None)}
+        assert (before is None) == (type(place.vault).__name__ in {"MemoryVault", "S3Vault", "RestVault"})
+    finally:
+        store.close()
+        other.close()
+
+
 def test_each_kind_lists_its_own_files(store: Store) -> None:
     written = {kind: {put(store, f"{kind} {number}".encode(), kind) for number in range(3)} for kind in FileKind}
     assert {kind: {stored.ref for stored in store.files(kind)} for kind in FileKind} == written
@@ -140,6 +152,12 @@ def test_transient_and_foreign_names_are_not_shown(disk_place: Place, disk_store
     assert {kind: [stored.ref for stored in disk_store.files(kind)] for kind in FileKind} == {
         kind: [ref] for kind, ref in shown.items()
     }
+    for kind in set(FileKind) - {FileKind.CONFIG}:
+        told: list[str] = []
+        assert len(list(disk_store.files(kind, told.append))) == 1
+        assert sorted(told) == sorted(
+            (f"{digits}-tmp-123", f"{digits}.rest-server-temp", "tmp", digits[:-1], digits.upper(), "config2")
+        )
 
 
 def test_a_writer_that_fails_midway_leaves_nothing(store: Store) -> None:

@@ -355,3 +355,45 @@ def test_every_gap_has_an_effect_and_weights_are_total() -> None:
     assert heaviest([]) is Verdict.MET
     assert heaviest(reversed(Verdict)) is Verdict.MISSED
     assert [verdict for verdict in Verdict if verdict.fails] == [Verdict.MISSED, Verdict.NOT_PROVEN]
+
+
+def test_what_ended_at_the_very_instant_counts() -> None:
+    now = timedelta()
+    first, _ = judged([check(now), check(HOUR, "second"), restored(now, HERE), restored(HOUR, THERE)])
+    assert first.verdict is Verdict.MET
+
+
+def test_what_went_wrong_is_counted_in_the_order_in_which_it_ended() -> None:
+    good = run(Job.BACKUP, 2 * HOUR)
+    late = replace(run(Job.BACKUP, HOUR, state=RunState.FAILED), started_at=good.started_at - HOUR)
+    first, _ = judged([*SOUND, late, good])
+    assert [(trouble.job, trouble.count, trouble.last) for trouble in first.troubles] == [(Job.BACKUP, 1, late)]
+    over, _ = judged([*SOUND, late, good, run(Job.BACKUP, timedelta(minutes=1))])
+    assert over.troubles == ()
+
+
+def test_a_check_for_another_policy_is_everybodys_trouble_and_a_backup_for_it_is_not() -> None:
+    others = [replace(each, policy=PolicyName("mail")) for each in (check(TICK, errors=1), run(Job.BACKUP, TICK))]
+    failed = replace(others[1], state=RunState.FAILED)
+    first, second = judged([*SOUND, others[0], failed])
+    assert [trouble.job for trouble in first.troubles] == [Job.CHECK]
+    assert second.troubles == ()
+
+
+def test_a_point_of_the_future_is_neither_waited_for_nor_compared() -> None:
+    ahead = [replace(point("b", -HOUR, vault), seen_at=NOW) for vault in ("first", "second")]
+    for more in ([ahead[0]], [ahead[1]]):
+        _, second = judged(points=[HERE, THERE, *more])
+        assert second.parity is not None
+        assert (second.parity.equal, second.parity.missing, second.parity.surplus) == (1, 0, 0)
+        assert GapCode.REPLICA_LATE not in codes(second)
+    at_once = [point("c", timedelta(), vault) for vault in ("first", "second")]
+    _, second = judged(points=[HERE, THERE, *at_once])
+    assert second.parity is not None
+    assert second.parity.equal == 2
+
+
+def test_points_of_which_half_are_equal_have_something_in_common() -> None:
+    _, second = judged(points=[HERE, THERE, point("b", DAY), point("b", DAY, "second", tree="other")])
+    assert GapCode.TREES_DIFFER in codes(second)
+    assert GapCode.NOTHING_IN_COMMON not in codes(second)

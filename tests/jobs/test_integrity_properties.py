@@ -10,7 +10,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.history import CheckResult, Job, RecoveryPoint, RestoreTestResult, RunRecord, RunState
+from jobs.history import AuditResult, CheckResult, Job, RecoveryPoint, RestoreTestResult, RunRecord, RunState
 from jobs.integrity import assess
 from jobs.policy import Objectives, Policy, PolicyName, TenantName
 from jobs.verdict import Verdict
@@ -35,6 +35,13 @@ def some_points(draw: st.DrawFn) -> RecoveryPoint:
 _RESULTS: Final = st.one_of(
     st.none(),
     st.builds(
+        AuditResult,
+        files=st.sampled_from([0, 5]),
+        damaged=st.sampled_from([0, 0, 2]),
+        findings=st.just(("data/aa/x: rotten",)),
+        control=st.sampled_from([True, True, False]),
+    ),
+    st.builds(
         CheckResult, read_data=st.sampled_from(["none", "10%", "1/4", "100%"]), errors=st.sampled_from([0, 0, 3])
     ),
     st.builds(
@@ -51,7 +58,7 @@ _RESULTS: Final = st.one_of(
 def some_runs(draw: st.DrawFn) -> RunRecord:
     """A finished run of any kind and state."""
     result = draw(_RESULTS)
-    kind = {"check": Job.CHECK, "restore-test": Job.RESTORE_TEST}
+    kind = {"audit": Job.AUDIT, "check": Job.CHECK, "restore-test": Job.RESTORE_TEST}
     job = kind[result.kind] if result else draw(st.sampled_from(Job))
     state = draw(st.sampled_from([state for state in RunState if state is not RunState.RUNNING]))
     return replace(
@@ -67,6 +74,7 @@ _POLICIES: Final = st.builds(
     rpo=_LIMITS,
     rto=_LIMITS,
     replica_lag=_LIMITS,
+    audit_age=_LIMITS,
     check_age=_LIMITS,
     restore_test_age=_LIMITS,
 )

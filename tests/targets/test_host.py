@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -97,9 +98,12 @@ def test_a_child_lives_until_it_ends_and_a_zombie_is_dead() -> None:
         assert is_alive(owner) is False
 
 
+# Moves bytes, says so, and waits until its standard input ends (not the pipe's, which has ended).
+MOVING = f"exec 3<&0; head -c {8 * MEBIBYTE} /dev/zero | (cat > /dev/null; echo moved; read wait <&3)"
+
+
 def test_bytes_of_a_grandchild_count() -> None:
-    moving = f"head -c {8 * MEBIBYTE} /dev/zero | (cat > /dev/null; echo moved; read wait)"
-    with subprocess.Popen(["/bin/sh", "-c", f"{moving}; true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(["/bin/sh", "-c", f"{MOVING}; true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdin is not None
         assert child.stdout.readline() == b"moved\n"
@@ -171,3 +175,32 @@ def test_two_paths_on_one_disk_share_it_also_before_they_are_made(tmp_path: Path
 
 def test_we_know_who_we_are() -> None:
     assert user_name()
+
+
+def test_who_became_somebody_else_is_named_with_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    name = user_name()
+    for before, told in (("operator-7", f"operator-7 (as {name})"), (name, name), ("", name)):
+        monkeypatch.setenv("SUDO_USER", before)
+        assert user_name() == told
+
+
+def test_what_descendants_of_any_generation_move_counts() -> None:
+    """A shell in a shell in a shell: none of them is replaced by what it runs."""
+    nested = f"/bin/sh -c '{MOVING}; true'; true"
+    words = ["/bin/sh", "-c", f'/bin/sh -c "{nested}"; true']
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == b"moved\n"
+        assert io_bytes(child.pid) >= 8 * MEBIBYTE
+        child.stdin.close()
+
+
+def test_room_is_counted_in_bytes_as_everybody_counts_it(tmp_path: Path) -> None:
+    assert wait_for(lambda: free_space(tmp_path) == shutil.disk_usage(tmp_path).free)  # others write meanwhile
+
+
+def test_memory_is_held_in_whole_pages() -> None:
+    assert peak_memory() % os.sysconf("SC_PAGE_SIZE") == 0
+    assert peak_memory() > 4 * MEBIBYTE

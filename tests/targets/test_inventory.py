@@ -96,3 +96,50 @@ def test_a_running_server_is_found_once_with_its_folder_and_its_port() -> None:
     assert found.kind == "PostgreSQL"
     assert found.data == server.folder / "data"
     assert len({each.pid for each in every}) == len(every)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_real"),
+    [
+        ("28 27 254:1 / /usr rw - ext4 /dev/vdb rw", True),
+        ("28 27 254:1 / /usr ro - ext4 /dev/vdb ro", True),  # a disk that is only read may be all there is of it
+        ("28 27 0:50 / /usr rw - fuse none rw", False),
+        ("28 27 0:50 / /usr rw - overlay overlay rw", False),
+        ("28 27 254:1 / /usr/bin/env rw - ext4 /dev/vdb rw", False),  # a file that stands for another
+    ],
+)
+def test_what_lies_on_a_disk_counts_wherever_it_is_mounted_as_a_folder(line: str, is_real: bool) -> None:
+    assert _is_real(_mount(line), NODEV) is is_real
+
+
+def test_a_mount_tells_of_what_it_is_a_part() -> None:
+    bind = _mount(r"40 27 254:1 /srv/a\040b /mnt/a\011b ro,nosuid shared:7 master:2 - ext4 /dev/vd\134b rw")
+    assert bind.path == Path("/mnt/a\tb")
+    assert (bind.kind, bind.device, bind.source, bind.read_only) == ("ext4", "254:1 /srv/a b", "/dev/vd\\b", True)
+
+
+def test_mounts_come_in_the_order_of_their_paths() -> None:
+    paths = [mount.path for mount in mounts()]
+    assert paths == sorted(set(paths))
+
+
+def test_a_search_goes_eight_folders_deep_and_passes_over_what_programs_keep_for_themselves(tmp_path: Path) -> None:
+    eighth = tmp_path.joinpath(*"abcdefgh")
+    found = [database(eighth / "z.db"), database(eighth / "a.db")]
+    for passed_over in (eighth / "i", tmp_path / ".cache", tmp_path / ".cache-2", tmp_path / "node_modules"):
+        database(passed_over / "own.db")
+    elsewhere = database(tmp_path.parent / f"{tmp_path.name}-beside/own.db")
+    (tmp_path / "linked").symlink_to(elsewhere.parent)
+    assert sqlite_files([tmp_path], [], seconds=60).files == tuple(sorted(found))
+
+
+def test_a_search_stays_on_the_file_system_it_began_on(tmp_path: Path) -> None:
+    with mounted(tmp_path / "other", "-t", "tmpfs", "tmpfs") as place:
+        there = database(place / "there.db")
+        assert sqlite_files([tmp_path], [], seconds=60).files == ()
+        assert sqlite_files([tmp_path, place], [], seconds=60).files == (there,)
+
+
+def test_a_search_looks_at_the_time_also_where_there_is_nothing_but_folders(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert not sqlite_files([tmp_path], [], seconds=-1).complete

@@ -47,3 +47,11 @@ def test_a_tail_forgets() -> None:
     for _ in range(100_000):
         tail.feed(b"abc")
     assert len(tail._pieces) <= 5
+
+
+@given(st.binary(max_size=200).map(lambda stream: stream.replace(b"\r", b"")), st.lists(st.integers(0, 200)))
+def test_a_line_is_cut_at_the_limit_wherever_its_pieces_end(stream: bytes, cuts: list[int]) -> None:
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    pieces = [stream[start:end] for start, end in pairwise(edges)]
+    assert split(pieces, limit=7) == [line[:7] for line in stream.split(b"\n") if line]
+    assert split([b"abcd", b"efgh", b"ijkl\nm"], limit=6) == [b"abcdef", b"m"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,32 +29,46 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
 def test_what_is_told_is_what_systemd_reads(manager: tuple[socket.socket, str]) -> None:
     inlet, address = manager
     systemd = Systemd.of({"NOTIFY_SOCKET": address})
-    assert systemd.listens
     systemd.ready("12 policies\nand more")
-    systemd.alive()
-    systemd.status("été")
-    systemd.reloading(12.5)
+    systemd.alive("été")
+    before = time.monotonic_ns() // 1000
+    systemd.reloading()
     systemd.stopping("bye")
-    systemd.more_time(timedelta(seconds=90))
-    assert [inlet.recv(4096).decode() for _ in range(6)] == [
-        "READY=1\nSTATUS=12 policies and more\n",
+    systemd.more_time(timedelta(seconds=90), "2 runs")
+    heard = [inlet.recv(4096).decode() for _ in range(5)]
+    assert heard[:2] == ["READY=1\nSTATUS=12 policies and more\n", "STATUS=été\n"]
+    assert heard[3:] == ["STOPPING=1\nSTATUS=bye\n", "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=2 runs\n"]
+    reloading, _, at = heard[2].partition("\nMONOTONIC_USEC=")
+    assert reloading == "RELOADING=1"
+    assert before <= int(at) <= time.monotonic_ns() // 1000
+
+
+def test_the_watchdog_is_patted_as_often_as_it_wants_and_a_status_told_when_it_is_new(
+    manager: tuple[socket.socket, str],
+) -> None:
+    inlet, address = manager
+    systemd = Systemd(address, watchdog=timedelta(hours=1))
+    for status in ("one", "one", "two"):
+        systemd.alive(status)
+    eager = Systemd(address, watchdog=timedelta(0))
+    for _ in range(2):
+        eager.alive()
+    assert [inlet.recv(4096).decode() for _ in range(4)] == [
+        "STATUS=one\nWATCHDOG=1\n",
+        "STATUS=two\n",
         "WATCHDOG=1\n",
-        "STATUS=été\n",
-        "RELOADING=1\nMONOTONIC_USEC=12500000\n",
-        "STOPPING=1\nSTATUS=bye\n",
-        "EXTEND_TIMEOUT_USEC=90000000\n",
+        "WATCHDOG=1\n",
     ]
 
 
 def test_without_a_manager_nothing_is_told() -> None:
     systemd = Systemd.of({})
-    assert not systemd.listens
     systemd.ready("nobody hears it")
 
 
 def test_a_manager_that_has_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="notify systemd: ") as caught:
-        Systemd(str(tmp_path / "gone")).alive()
+        Systemd(str(tmp_path / "gone")).ready()
     assert caught.value.kind is FailureKind.TOOL_FAILED
 
 

@@ -6,14 +6,14 @@ import errno
 import posixpath
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from jobs.failure import FailureKind
 from targets.errors import TargetError
-from targets.ports import FileKind, FileRef, StoredFile
+from targets.ports import FileKind, FileRef, StoredFile, unnoticed
 from targets.vaults.layout import CONFIG, PIECE, path_of, ref_at
 from targets.vaults.sftp.connection import connect, hang_up, is_alive, ssh_errors
 from targets.vaults.sftp.sshconfig import SshHost
@@ -40,12 +40,12 @@ class SftpStore:
         self._idle: list[SFTPClient] = []
         self._lock = threading.Lock()
 
-    def files(self, kind: FileKind) -> Iterator[StoredFile]:
+    def files(self, kind: FileKind, stray: Callable[[str], None] = unnoticed) -> Iterator[StoredFile]:
         """See targets.ports.Store."""
         if kind is FileKind.CONFIG:
             size = self.size(CONFIG)
             return iter(() if size is None else (StoredFile(CONFIG, size),))
-        return self._listed(kind)
+        return self._listed(kind, stray)
 
     def size(self, ref: FileRef) -> int | None:
         """See targets.ports.Store."""
@@ -103,6 +103,15 @@ class SftpStore:
             there = free_space(client, self._path)  # the vault's folder may be a disk of its own, or not yet be there
             return free_space(client, parent) if there is None else there
 
+    def is_bare(self) -> bool:
+        """See targets.ports.Store."""
+        with self._client() as client, self._told("list", self._path):
+            try:
+                return not client.listdir(self._path)
+            except FileNotFoundError:
+                self._require_parent(client)
+                return True
+
     def clock(self, fresh: FileRef) -> datetime | None:
         """See targets.ports.Store."""
         path = self._place(fresh)
@@ -120,14 +129,16 @@ class SftpStore:
     def _place(self, ref: FileRef) -> str:
         return f"{self._root}/{path_of(ref)}"
 
-    def _listed(self, kind: FileKind) -> Iterator[StoredFile]:
+    def _listed(self, kind: FileKind, stray: Callable[[str], None]) -> Iterator[StoredFile]:
         folders = [kind.value]
         if kind is FileKind.DATA:
             folders = [f"{kind.value}/{entry.filename}" for entry in self._entries(kind.value)]
         for folder in folders:
             for entry in self._entries(folder):
                 ref = ref_at(f"{folder}/{entry.filename}")
-                if ref is not None:
+                if ref is None:
+                    stray(entry.filename)
+                else:
                     yield StoredFile(ref, entry.st_size or 0)
 
     def _entries(self, folder: str) -> list[SFTPAttributes]:
