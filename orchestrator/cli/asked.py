@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobs.policy import Policy, SiteName, TenantName
+from jobs.period import Period, parse
+from jobs.policy import Policy, PolicyName, SiteName, TenantName
+from jobs.reporting import Reporting
 from orchestrator import settings as settings_room
 from orchestrator.cli.endings import UsageError
 from orchestrator.settings import Settings
@@ -23,10 +25,42 @@ def load(arguments: argparse.Namespace) -> Settings:
 def chosen(settings: Settings, names: Sequence[str]) -> tuple[Policy, ...]:
     """The named policies in the settings' order; all of them when none is named. Raises UsageError."""
     known = [policy.name for policy in settings.policies]
+    reports = {reporting.name for reporting in settings.reports}
     for name in names:
+        if name in reports:
+            raise UsageError(f"{name!r} is a report, and no policy; make it with: tandem report scheduled {name}")
         if name not in known:
             raise UsageError(f"there is no policy {name!r} in {settings.file}{_nearest(name, known)}")
     return tuple(policy for policy in settings.policies if not names or policy.name in names)
+
+
+def named(settings: Settings, names: Sequence[str]) -> tuple[PolicyName, ...]:
+    """The named policies and reports in the settings' order; all of them when none is named. Raises UsageError."""
+    known = [each.name for each in settings.scheduled]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no policy or report {name!r} in {settings.file}{_nearest(name, known)}")
+    return tuple(name for name in known if not names or name in names)
+
+
+def reporting(settings: Settings, name: str | None) -> Reporting:
+    """The named report of those that are made by themselves. Raises UsageError."""
+    known = {each.name: each for each in settings.reports}
+    if name is None:
+        raise UsageError(f"which report? In {settings.file} there are: {', '.join(known) or 'none'}")
+    if name not in known:
+        raise UsageError(f"there is no report {name!r} in {settings.file}{_nearest(name, list(known))}")
+    return known[PolicyName(name)]
+
+
+def period(text: str, zone: ZoneInfo, now: datetime) -> Period:
+    """The period that the command line names, which has begun. Raises UsageError."""
+    try:
+        asked_for = parse(text, zone)
+        asked_for.as_of(now)
+    except ValueError as mistake:
+        raise UsageError(str(mistake)) from mistake
+    return asked_for
 
 
 def site(settings: Settings, name: str | None, policies: Sequence[Policy] = ()) -> SiteName | None:

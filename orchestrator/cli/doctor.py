@@ -17,7 +17,7 @@ from orchestrator import settings as settings_room
 from orchestrator import wiring
 from orchestrator.cli import printing
 from orchestrator.clock import Clock
-from orchestrator.doctor import protection, secrets, state, tools, vaults
+from orchestrator.doctor import protection, reports, secrets, state, tools, vaults
 from orchestrator.doctor.case import Case
 from orchestrator.doctor.examination import Check, examine
 from orchestrator.ledger.ledger import Ledger, LedgerError
@@ -36,6 +36,7 @@ _CHECKS: Final[tuple[tuple[str, Look], ...]] = (
     ("systemd", tools.systemd),
     ("notify", state.notifications),
     ("workdir", state.workdir),
+    ("report", reports.folders),
     ("secret", secrets.secrets),
     ("policy", protection.policies),
     ("mount", protection.uncovered_mounts),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from jobs.failure import INTERNAL, INTERRUPTED, JOB_FAILED, SETTINGS_INVALID, USAGE, Failure, FailureKind
+from orchestrator import fault
 from orchestrator.cli import printing
 
 Handler = Callable[[argparse.Namespace, threading.Event], int]
@@ -75,7 +76,7 @@ def _failed(arguments: argparse.Namespace, error: Exception) -> int:
         return _ended(arguments, failure.exit_code, failure.message, failure.advice, kind=failure.kind)
     if isinstance(error, SettingsError):
         return _ended(arguments, SETTINGS_INVALID, str(error), "Correct the settings, then: tandem config validate")
-    message = f"internal error: {type(error).__name__}: {error}"
+    message = f"internal error: {fault.words(error)}"
     return _ended(arguments, INTERNAL, message, "Run it again with -vv, and report what it shows.")
 
 

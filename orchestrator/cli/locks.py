@@ -23,7 +23,7 @@ def locks(arguments: argparse.Namespace, stop: threading.Event) -> int:
     with at_work(arguments, settings, stop) as session:
         found = work.survey(session.tools, _repositories(policies))
         if arguments.remove:
-            removals = work.remove(session.tools, found.locks, user_name())
+            removals = work.remove(session.tools, found.locks, f"as {user_name()} asked")
         waiting = session.tools.ledger.open_slots()
     from reports import locks as report
 

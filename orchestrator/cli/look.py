@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from jobs import period
 from jobs.failure import DONE, OBJECTIVE_MISSED, Failure, FailureKind
-from jobs.history import Job, RunRecord, RunState
+from jobs.history import RunRecord, RunState
 from jobs.integrity import Assessment, assess
-from jobs.period import Period
-from jobs.policy import Policy, TenantName, Timetable
+from jobs.policy import Timetable
+from jobs.reporting import Form, ReportKind
 from orchestrator import wiring
-from orchestrator.cli import asked, due, printing
+from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.parser import VERSION
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Busy, Ledger, LedgerError
-from orchestrator.settings import Settings, SettingsError, policy_told
+from orchestrator.settings import Settings, SettingsError
 from reports import checks, listing
 from targets.host import is_alive
 
@@ -79,7 +77,7 @@ def _seen(settings: Settings, now: datetime) -> tuple[Sequence[RunRecord], Seque
 def _service(ledger: Ledger, settings: Settings, now: datetime) -> checks.Service:
     lease = ledger.lease()
     return checks.Service(
-        scheduled=any(policy.timetable != Timetable() for policy in settings.policies),
+        scheduled=bool(settings.reports) or any(policy.timetable != Timetable() for policy in settings.policies),
         lease=lease,
         alive=None if lease is None else is_alive(lease.owner),
         day=ledger.slot_counts(since=now - _DAY, until=now),
@@ -92,7 +90,7 @@ def _service(ledger: Ledger, settings: Settings, now: datetime) -> checks.Servic
 def runs(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     """What ran, newest first; with --run one of them alone."""
     settings = asked.load(arguments)
-    policies = asked.chosen(settings, arguments.policies)
+    names = asked.named(settings, arguments.policies)
     with _opened(settings) as ledger:
         if arguments.give_up is not None:
             found = _given_up(ledger, arguments)
@@ -101,7 +99,7 @@ def runs(arguments: argparse.Namespace, _stop: threading.Event) -> int:
         else:
             found = ledger.runs(limit=arguments.limit)
             if arguments.policies:
-                each = (ledger.runs(policy=policy.name, limit=arguments.limit) for policy in policies)
+                each = (ledger.runs(policy=name, limit=arguments.limit) for name in names)
                 newest = sorted((run for runs in each for run in runs), key=_age, reverse=True)
                 found = tuple(newest[: arguments.limit])
     printing.show(arguments, listing.runs(found, now=Clock().now(), zone=settings.service.zone))
@@ -136,7 +134,7 @@ def _age(run: RunRecord) -> tuple[object, str]:
 def snapshots(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """The policy's recovery points as the vaults list them now; the ledger is brought in line."""
     from orchestrator.cli.session import at_work
-    from orchestrator.work import repositories
+    from orchestrator.work import losses, repositories
 
     settings = asked.load(arguments)
     (policy,) = asked.chosen(settings, arguments.policies)
@@ -148,6 +146,9 @@ def snapshots(arguments: argparse.Namespace, stop: threading.Event) -> int:
                 of = repositories.existing(tools, policy.tenant, vault)
                 listed = repositories.ours(tools, of, policy.name)
                 repositories.note_points(tools, (policy.tenant, at, vault), policy.name, listed)
+                repository = tools.ledger.repository(policy.tenant, vault)
+                if arguments.accept_lost and repository is not None:
+                    losses.give_up(tools.ledger, repository, policy.name, arguments.accept_lost, tools.clock.now())
         now = tools.clock.now()
         points = [point for point in tools.ledger.points(policy=policy.name, at=now) if site in {None, point.site}]
         newest_first = sorted(points, key=lambda point: (point.time, point.site), reverse=True)
@@ -155,85 +156,34 @@ def snapshots(arguments: argparse.Namespace, stop: threading.Event) -> int:
     return DONE
 
 
-def report(arguments: argparse.Namespace, _stop: threading.Event) -> int:
-    """The integrity report. 0 even where it is red: the report was made. See `status` for a code that judges."""
-    from reports.cover import Cover
-    from reports.integrity import integrity
+def report(arguments: argparse.Namespace, stop: threading.Event) -> int:
+    """The report of a period. 0 even where it is red: the report was made. See `status` for a code that judges."""
+    if arguments.subject == "scheduled":
+        from orchestrator.cli.scheduled import scheduled
+
+        return scheduled(arguments, stop)
+    if arguments.name is not None:
+        raise UsageError(f"{arguments.name!r}: only `tandem report scheduled` takes the name of a report")
+    from orchestrator.reporting.building import Asked, build
+    from orchestrator.reporting.forms import rendered
 
     settings = asked.load(arguments)
     now = Clock().now()
-    service = settings.service
-    text = arguments.period or now.astimezone(service.zone).strftime("%Y-%m")
-    try:
-        asked_for = period.parse(text, service.zone)
-        asked_for.as_of(now)
-    except ValueError as mistake:
-        raise UsageError(str(mistake)) from mistake
-    with _opened(settings) as ledger:
-        until = asked_for.as_of(now)
-        seen = ledger.hindsight(asked_for.start, until)
-        records, points = seen.runs, seen.points
-        tenant = asked.tenant(settings, arguments.tenant)
-        unattended = due.of_period(ledger, asked_for.start, until, tenant)
-        policies = settings.policies if until == now else _as_they_stood(ledger, settings, asked_for, records)
-    cover = Cover(
-        operator=service.name,
-        period=asked_for,
+    zone = settings.service.zone
+    text = arguments.period or now.astimezone(zone).strftime("%Y-%m")
+    wanted = Asked(
+        period=asked.period(text, zone, now),
+        zone=zone,
         now=now,
-        zone=service.zone,
-        tandem=VERSION,
-        restic=max(records, key=_age).tool if records else "",
-        settings_hash=_hash_of(policies, tenant),
-        tenants={name: each.title for name, each in settings.tenants.items()},
-        sites={name: each.title for name, each in settings.sites.items()},
-        tenant=tenant,
+        version=VERSION,
+        tenant=asked.tenant(settings, arguments.tenant),
     )
-    document = integrity(cover, policies, records, points, unattended)
-    form = "json" if arguments.json and arguments.format == "text" else arguments.format
-    if form == "text" and arguments.output is None:
+    with _opened(settings) as ledger:
+        document = build(ReportKind(arguments.subject), wanted, settings, ledger)
+    form = Form(arguments.format or Form.TEXT)
+    form = Form.JSON if arguments.json and form is Form.TEXT else form
+    if form is Form.TEXT and arguments.output is None:
         printing.show(arguments, document)
     else:
-        printing.write(printing.rendered(document, form), arguments.output)
+        printing.write(rendered(document, form), arguments.output)
     return DONE
-
-
-def _hash_of(policies: Iterable[Policy], tenant: TenantName | None) -> str:
-    """SHA-256 of the policies' own settings' hashes, sorted, a line each: what a report's figures were judged by."""
-    hashes = sorted(policy.settings_hash for policy in policies if tenant in {None, policy.tenant})
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _as_they_stood(ledger: Ledger, settings: Settings, over: Period, runs: Iterable[RunRecord]) -> tuple[Policy, ...]:
-    """The policies of a period that is over, as they were last known in it: a later edit changes no past figure.
-
-    A policy is known from the first command that did any work under its settings, whether it ever ran itself or not.
-    One that is gone from the settings, and of which nothing was heard in the period, was gone.
-    """
-    known, heard = {}, []
-    for settings_hash, text, moment in ledger.settings_before(over.end):
-        known[settings_hash] = _policy(ledger, settings_hash, text)
-        heard.append((moment, settings_hash))
-    heard += [(run.started_at, run.settings_hash) for run in runs if run.job is not Job.RESTORE]
-    today = {policy.name for policy in settings.policies}
-    last = {}
-    for moment, settings_hash in sorted(heard):
-        policy = known.get(settings_hash) or _policy(ledger, settings_hash, ledger.settings_text(settings_hash))
-        if policy.name in today or moment in over:
-            last[policy.name] = policy
-    return tuple(last.values())
-
-
-def _policy(ledger: Ledger, settings_hash: str, text: str | None) -> Policy:
-    """What was remembered of a policy. Raises LedgerError: leaving it out would make a report look better."""
-    try:
-        policy = policy_told(text or "")
-    except ValueError as cause:
-        raise _unreadable(ledger, settings_hash) from cause
-    if policy.settings_hash != settings_hash:
-        raise _unreadable(ledger, settings_hash)
-    return policy
-
-
-def _unreadable(ledger: Ledger, settings_hash: str) -> LedgerError:
-    message = f"read the ledger {ledger.label}: the settings that {settings_hash} stands for cannot be read"
-    return LedgerError(Failure(kind=FailureKind.LEDGER_DAMAGED, message=message))

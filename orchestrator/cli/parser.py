@@ -105,12 +105,13 @@ def _verb(verbs: _Verbs, name: str, handler: str, help_text: str) -> _Parser:
 
 
 def _work_verbs(verbs: _Verbs) -> None:
-    cycle = _verb(verbs, "run", "work:run", "backup, replicate, check, test-restore and retention, in that order")
+    cycle = _verb(verbs, "run", "work:run", "backup, replicate, audit, check, test-restore, retention, in that order")
     cycle.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
     dry = [cycle]
     for name, text in (
         ("backup", "store the policy's source at its primary site, with a manifest"),
         ("replicate", "copy what is missing to the policy's second site, and compare the two"),
+        ("audit", "read every stored file and compare it with its name, without the password"),
         ("check", "have restic check the repositories that hold the policy"),
         ("test-restore", "restore to scratch and compare every item with the manifest"),
         ("retention", "remove recovery points that the retention does not keep"),
@@ -120,7 +121,7 @@ def _work_verbs(verbs: _Verbs) -> None:
         dry.append(verb)
         if name in {"backup", "replicate"}:
             verb.add_argument("--begin-anew", action="store_true", help="the repository is lost: make a new one")
-        if name in {"check", "test-restore", "retention"}:
+        if name in {"audit", "check", "test-restore", "retention"}:
             verb.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")
         if name == "check":
             verb.add_argument("--read-data", metavar="SHARE", help='"none", "100%%", "10%%", "1/4" or "500M"')
@@ -137,7 +138,7 @@ def _work_verbs(verbs: _Verbs) -> None:
 def _serve_verb(verbs: _Verbs) -> None:
     serve = _verb(verbs, "serve", "serve:serve", "run what is due, for months, and tell of it")
     serve.add_argument("--standby", action="store_true", help="wait until another serve on this ledger has ended")
-    serve.add_argument("--trust-clock", action="store_true", help="make due what is due, however far the clock is off")
+    serve.add_argument("--trust-clock", action="store_true", help="the clock is right, however far it is off")
 
 
 def _at_least_one(text: str) -> int:
@@ -153,6 +154,7 @@ def _look_verbs(verbs: _Verbs) -> None:
     snapshots = _verb(verbs, "snapshots", "look:snapshots", "list a policy's recovery points, asked of the vaults")
     snapshots.add_argument("policies", metavar="POLICY", nargs=1, help="the policy's name")
     snapshots.add_argument("--site", metavar="SITE", help="at this site only (default: every site that has it)")
+    snapshots.add_argument("--accept-lost", metavar="WHY", help="ask no more for what went without a retention")
     runs = _verb(verbs, "runs", "look:runs", "list what ran, newest first, and how it ended")
     runs.add_argument("policies", metavar="POLICY", nargs="*", help="these policies only (default: all)")
     runs.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
@@ -166,11 +168,14 @@ def _look_verbs(verbs: _Verbs) -> None:
     slots.add_argument("--until", metavar="TIME", help="count and list those due before it; a bare date: until its end")
     slots.add_argument("--state", metavar="STATE", action="append", default=[], choices=_STATES, help=_STATES_HELP)
     slots.add_argument("--limit", type=_at_least_one, default=20, metavar="N", help="at most so many (default: 20)")
-    report = _verb(verbs, "report", "look:report", "the integrity report of a period")
-    report.add_argument("subject", choices=["integrity"], help="what to report on")
-    report.add_argument("--period", metavar="PERIOD", help="2026-11-21, 2026-11, 2026-Q4 or 2026 (default: this month)")
+    report = _verb(verbs, "report", "look:report", "the integrity report of a period, or a scheduled one now")
+    subjects = "what to report on; or `scheduled`: make one of [reports] now, of its last complete period"
+    report.add_argument("subject", choices=["integrity", "scheduled"], help=subjects)
+    report.add_argument("name", metavar="NAME", nargs="?", help="with `scheduled`: which one of [reports]")
+    periods = "2026-11-21, 2026-W47, 2026-11, 2026-Q4 or 2026 (default: this month)"
+    report.add_argument("--period", metavar="PERIOD", help=periods)
     report.add_argument("--tenant", metavar="TENANT", help="nothing but this tenant")
-    report.add_argument("--format", choices=["text", "json", "html"], default="text", help="default: text")
+    report.add_argument("--format", choices=["text", "json", "html"], help="default: text")
     report.add_argument("--output", metavar="FILE", type=Path, help="write it there instead of to standard output")
 
 

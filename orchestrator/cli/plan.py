@@ -15,6 +15,7 @@ from jobs.failure import DONE, FailureKind
 from jobs.forecast import forecast
 from jobs.history import Job, RunRecord, RunState
 from jobs.policy import Policy, PolicyName, VaultName
+from jobs.reporting import Reporting
 from jobs.slot import Line, Slot
 from orchestrator import wiring
 from orchestrator.cli import asked, printing
@@ -22,6 +23,7 @@ from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.settings import Settings
 from reports.document import Document, Section
+from targets.host import is_alive
 
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _FINISHED: Final = (*_GOOD, RunState.FAILED, RunState.INTERRUPTED)
@@ -53,7 +55,7 @@ class _Known:
 class _Wanted:
     """What is to be planned: some policies or all, and those that are gone; at a time, and for how long after it."""
 
-    policies: Sequence[Policy]
+    names: Sequence[PolicyName]
     all: bool
     at: datetime
     horizon: timedelta | None
@@ -62,13 +64,13 @@ class _Wanted:
 def plan(arguments: argparse.Namespace, _stop: threading.Event) -> int:
     """Print it; nothing is done and nothing written."""
     settings = asked.load(arguments)
-    policies = asked.chosen(settings, arguments.policies)
+    names = asked.named(settings, arguments.policies)
     today = Clock().now()
     now = asked.moment("--at", arguments.at, settings.service.zone, begin=True) or today
     horizon = None if arguments.horizon is None else asked.duration("--for", arguments.horizon)
     known = _known(settings)
     late = known.is_there and now < today - _A_WHILE
-    told = _told(settings, known, _Wanted(policies=policies, all=not arguments.policies, at=now, horizon=horizon))
+    told = _told(settings, known, _Wanted(names=names, all=not arguments.policies, at=now, horizon=horizon))
     printing.show(arguments, replace(told, sections=(*_HINDSIGHT, *told.sections)) if late else told)
     return DONE
 
@@ -79,7 +81,7 @@ def _told(settings: Settings, known: _Known, wanted: _Wanted) -> Document:
 
     now, zone = wanted.at, settings.service.zone
     by_name = {policy.name: policy for policy in settings.policies}
-    lines, slots = _as_of(known, settings.policies, now)
+    lines, slots = _as_of(known, settings.scheduled, now)
     situation = Situation(
         policies=by_name,
         related={**known.closed, **{slot.id: slot for slot in slots}},
@@ -87,20 +89,22 @@ def _told(settings: Settings, known: _Known, wanted: _Wanted) -> Document:
         good=known.good,
         last_backups={run.policy: run for run in sorted(known.backups, key=lambda run: run.started_at)},
         limits=settings.limits.concurrency,
+        reports={reporting.name: reporting for reporting in settings.reports},
+        dead=tuple(run.id for run in known.under_way if is_alive(run.owner) is False),
     )
     if wanted.horizon is None:
-        shown = [policy.name for policy in wanted.policies]
-        gone = sorted({slot.policy for slot in slots} - by_name.keys()) if wanted.all else []
-        return schedule.now([*shown, *gone], lines, slots, dispatch(slots, situation, now), at=now, zone=zone)
+        gone = sorted({slot.policy for slot in slots} - set(wanted.names)) if wanted.all else []
+        return schedule.now([*wanted.names, *gone], lines, slots, dispatch(slots, situation, now), at=now, zone=zone)
     until = now + wanted.horizon
     durations = {place: (run.finished_at or run.started_at) - run.started_at for place, run in known.good.items()}
     planned = forecast(lines, slots, situation, durations, now, until)
-    names = {policy.name for policy in wanted.policies}
-    coming = tuple(each for each in planned if wanted.all or each.slot.policy in names)
+    coming = tuple(each for each in planned if wanted.all or each.slot.policy in wanted.names)
     return schedule.coming(coming, at=now, until=until, zone=zone)
 
 
-def _as_of(known: _Known, policies: Sequence[Policy], now: datetime) -> tuple[tuple[Line, ...], tuple[Slot, ...]]:
+def _as_of(
+    known: _Known, policies: Sequence[Policy | Reporting], now: datetime
+) -> tuple[tuple[Line, ...], tuple[Slot, ...]]:
     """The lines that are in force then, and the slots that are open then, as `serve` would have made them."""
     slots = {slot.id: slot for slot in known.slots}
     lines = []

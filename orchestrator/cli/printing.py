@@ -90,21 +90,6 @@ def error(code: int, kind: str, message: str, advice: str) -> None:
         say(json.dumps(document) + "\n")
 
 
-def rendered(document: Document, form: str) -> str:
-    """The document as a whole file of the form "text", "json" or "html"."""
-    if form == "html":
-        from reports import html
-
-        return html.render(document)
-    if form == "json":
-        from reports import render_json
-
-        return render_json.render(document)
-    from reports import terminal
-
-    return terminal.text(document)
-
-
 def write(text: str, file: Path | None) -> None:
     """Write a rendered document to a file (its folder is made), or to standard output. Raises OutputError."""
     if file is None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jobs.history import RunRecord
+from jobs.reporting import called
 from orchestrator.clock import Clock
 from reports.log import LogDisplay
 from reports.progress import Figures
@@ -64,7 +65,7 @@ class Teller:
 
 
 def _name(record: RunRecord) -> str:
-    return f"{record.job} {record.policy} at {record.site}"
+    return f"{record.job} {called(record.policy, record.site)}"
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _told(back: Reinstatement, record: RunRecord, settings: Settings) -> Documen
     zone = settings.service.zone
     returned = back.returned
     if returned is None:
-        return answers.cycle((record,), (), now=clock.now(), zone=zone)
+        return answers.cycle((record,), (), now=clock.now())
     with Ledger.open(f"sqlite:///{back.request.ledger}", create=False, now=clock.now()) as ledger:
         ledger.record(record)
     return answers.reinstated(

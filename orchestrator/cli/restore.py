@@ -44,7 +44,7 @@ def restore(arguments: argparse.Namespace, stop: threading.Event) -> int:
             printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
         if not arguments.dry_run:
             record = run(session, wanted, lambda run: bring_back.work(run, wanted, session.tools))
-            document = answers.cycle((record,), (), now=session.tools.clock.now(), zone=session.zone)
+            document = answers.cycle((record,), (), now=session.tools.clock.now())
             code = exit_code((record,), (), stopped=stop.is_set())
         else:
             document, code = preview(session, wanted), DONE

@@ -12,9 +12,10 @@ from typing import Final
 from jobs.failure import DONE, JOB_FAILED
 from jobs.slot import Slot, SlotState
 from orchestrator import wiring
-from orchestrator.cli import asked, due, printing
+from orchestrator.cli import asked, printing
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.reporting import due
 from orchestrator.settings import Settings
 from reports import slots as told
 from reports.slots import Asked
@@ -44,7 +45,7 @@ def slots(arguments: argparse.Namespace, _stop: threading.Event) -> int:
 def _policies(settings: Settings, ledger: Ledger, names: Sequence[str]) -> Sequence[str]:
     """The named ones. A policy that the settings no longer hold has a past all the same. Raises UsageError."""
     known = {line.policy for line in ledger.lines()} if names else set()
-    asked.chosen(settings, [name for name in names if name not in known])
+    asked.named(settings, [name for name in names if name not in known])
     return names
 
 

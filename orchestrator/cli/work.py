@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from jobs.claim import busy
 from jobs.failure import DONE, INTERNAL, INTERRUPTED, JOB_FAILED, PARTIAL, FailureKind
-from jobs.history import Job, RunRecord, RunState
+from jobs.history import Job, KnownRepository, RunRecord, RunState
 from jobs.plan import Plan, Skip
 from jobs.planner import CYCLE
 from jobs.planner import plan as make_plan
@@ -20,9 +19,9 @@ from orchestrator.cli import asked, printing
 from orchestrator.cli.endings import UsageError
 from orchestrator.cli.session import Session, at_work
 from orchestrator.clock import Clock
-from orchestrator.executor import execute, intent, record_refusals
-from orchestrator.ledger.ledger import Busy, LedgerError
-from orchestrator.recovery import Repository, recover, repositories_of
+from orchestrator.executor import WITHOUT_RESTIC, execute, record_refusals
+from orchestrator.ledger.ledger import LedgerError
+from orchestrator.recovery import Repository, recover
 from orchestrator.settings import Settings
 from orchestrator.settings.units import parse_share
 from orchestrator.work import repositories, retention
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 JOBS: Final = {
     "backup": Job.BACKUP,
     "replicate": Job.REPLICATE,
+    "audit": Job.AUDIT,
     "check": Job.CHECK,
     "test-restore": Job.RESTORE_TEST,
     "retention": Job.RETENTION,
@@ -71,9 +71,10 @@ class _Asked:
 
 def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[Job]) -> int:
     settings = asked.load(arguments)
+    policies = tuple(_as_asked(policy, arguments) for policy in asked.chosen(settings, arguments.policies))
     ask = _Asked(
-        policies=tuple(_as_asked(policy, arguments) for policy in asked.chosen(settings, arguments.policies)),
-        jobs=jobs,
+        policies=policies,
+        jobs=_wanted(jobs, policies),
         site=asked.site(settings, getattr(arguments, "site", None), asked.chosen(settings, arguments.policies)),
         snapshot=getattr(arguments, "snapshot", None),
         begin_anew=getattr(arguments, "begin_anew", False),
@@ -82,42 +83,37 @@ def _work(arguments: argparse.Namespace, stop: threading.Event, jobs: Sequence[J
     if arguments.dry_run:
         printing.show(arguments, _previewed(arguments, settings, ask, stop))
         return DONE
-    with at_work(arguments, settings, stop) as session:
+    with at_work(arguments, settings, stop, needs_restic=not WITHOUT_RESTIC.issuperset(ask.jobs)) as session:
         records, skips = _carried_out(session, ask)
     from reports import answers  # only now, and the result too: while the session lasts, progress has the terminal
 
-    printing.show(arguments, answers.cycle(records, skips, now=session.tools.clock.now(), zone=session.zone))
+    printing.show(arguments, answers.cycle(records, skips, now=session.tools.clock.now()))
     return exit_code(records, skips, stopped=stop.is_set())
 
 
+def _wanted(jobs: Sequence[Job], policies: Iterable[Policy]) -> Sequence[Job]:
+    """The jobs, without audits where no policy wants any: a plan has nothing to say of them then."""
+    if len(jobs) == 1 or any(policy.is_audited for policy in policies):
+        return jobs
+    return tuple(job for job in jobs if job is not Job.AUDIT)
+
+
 def _carried_out(session: Session, ask: _Asked) -> tuple[tuple[RunRecord, ...], tuple[Skip, ...]]:
-    _remember_settings(session)
+    session.remember_settings()
     made = _planned(session.tools, ask)
-    _explain_what_was_interrupted(session, made, lost=_lost(session, made) if ask.begin_anew else frozenset())
-    if ask.begin_anew:
-        _begin_anew(session, made)
+    lost = _lost(session.tools, made) if ask.begin_anew else {}
+    _explain_what_was_interrupted(session, made, lost=lost)
     made = _planned(session.tools, ask)  # what recovery found out may change it
     refused = [skip for skip in made.skips if skip.refused]
     record_refusals(refused, ask.by_name, ask.site, session.tools, session.owner)
-    note = _BEGUN_ANEW if ask.begin_anew else ""
-    return execute(made, ask.by_name, session.tools, session.owner, session.announcements, note=note), made.skips
+    note, tools = _BEGUN_ANEW if ask.begin_anew else "", replace(session.tools, lost=lost)
+    return execute(made, ask.by_name, tools, session.owner, session.announcements, note=note), made.skips
 
 
-def _lost(session: Session, made: Plan) -> frozenset[Repository]:
-    """Of the repositories that the steps write, those that do not stand in their places."""
-    written = {(step.tenant, step.vault) for step in made.steps}
-    return frozenset(each for each in written if not repositories.is_there(session.tools, *each))
-
-
-def _begin_anew(session: Session, made: Plan) -> None:
-    """Forget what the steps write, once nothing is at work there. Raises Busy naming the run that is."""
-    tools = session.tools
-    for step in made.steps:
-        for other in tools.ledger.open_runs():
-            if (step.tenant, step.vault) in repositories_of(other):
-                wanted = intent(step, tools.clock.now(), session.owner, tool=tools.engine.tool)
-                raise Busy(busy(other, wanted), other)
-        repositories.begin_anew(tools, step.tenant, step.vault)
+def _lost(tools: Tools, made: Plan) -> dict[Repository, KnownRepository | None]:
+    """What the steps write, as it is known until their runs forget it. Raises TargetError where one stands there."""
+    written = dict.fromkeys((step.tenant, step.vault) for step in made.steps)
+    return {each: repositories.given_up(tools, *each) for each in written}
 
 
 def _as_asked(policy: Policy, arguments: argparse.Namespace) -> Policy:
@@ -174,7 +170,7 @@ def _preview(session: Session, made: Plan, ask: _Asked) -> Document:
     return listing.retention(removals, zone=session.zone)
 
 
-def _explain_what_was_interrupted(session: Session, made: Plan, *, lost: frozenset[Repository]) -> None:
+def _explain_what_was_interrupted(session: Session, made: Plan, *, lost: Collection[Repository]) -> None:
     touched = {(step.tenant, vault) for step in made.steps for vault in (step.vault, step.source_vault) if vault}
     works = {(step.policy, step.job) for step in made.steps}
     recovered = recover(session.tools, touched, works=works, tenants=session.settings.tenants, lost=lost)
@@ -184,16 +180,6 @@ def _explain_what_was_interrupted(session: Session, made: Plan, *, lost: frozens
         printing.note(f"{record.job} {record.policy} ({record.id}) was cut off, and cannot be resolved yet: {error}")
     for record in recovered.resolved:
         printing.note(f"{record.job} {record.policy} ({record.id}) was cut off: {record.state}. {record.note}")
-
-
-def _remember_settings(session: Session) -> None:
-    """Keep the text behind each hash, so that a past figure can name the rule under which it came to be.
-
-    Of every policy, whatever was asked for: one that never ran was promised all the same. It is what the settings
-    say: what one command line asked for is no rule.
-    """
-    told = [(policy.settings_hash, session.effective(policy)) for policy in session.settings.policies]
-    session.tools.ledger.remember_all_settings(told, session.tools.clock.now())
 
 
 def exit_code(records: Sequence[RunRecord], skips: Iterable[Skip], *, stopped: bool) -> int:

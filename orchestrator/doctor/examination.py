@@ -9,6 +9,7 @@ from typing import Final
 
 from jobs.checkup import Finding, Grade
 from jobs.failure import Failure
+from orchestrator import fault
 from orchestrator.clock import Clock
 
 SECONDS: Final = 30.0  # for a check that names no deadline of its own
@@ -83,6 +84,6 @@ def _broken(check: Check, error: Exception) -> Finding:
         check=check.name,
         subject=check.subject,
         grade=Grade.UNKNOWN,
-        text=f"could not be looked at: {type(error).__name__}: {error}",
+        text=f"could not be looked at: {fault.words(error)}",
         advice="Run it as the user that Tandem runs as; if that is so, report this line.",
     )

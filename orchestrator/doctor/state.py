@@ -14,10 +14,11 @@ from jobs.checkup import Finding, Grade
 from jobs.failure import FailureKind
 from jobs.history import BackupResult, Job, Lease, RunRecord, RunState
 from jobs.notice import Notice, NoticeState
-from jobs.policy import Own
+from jobs.policy import Own, Timetable
 from jobs.quantity import counted, duration, size
 from orchestrator.doctor.case import Case
 from orchestrator.ledger.place import sqlite_connection
+from orchestrator.settings import Settings
 from targets.host import free_space, is_alive
 
 _SILENT: Final = timedelta(minutes=2)  # a lease without a sign of life: docs/unattended.md
@@ -115,18 +116,24 @@ def _newest_backup(case: Case, policies: Sequence[str]) -> RunRecord | None:
 def serve(case: Case) -> Iterator[Finding]:
     """Who makes slots due and starts runs, since when, and whether it lives."""
     lease = case.ledger.lease() if case.ledger is not None else None
-    scheduled = sum(policy.timetable.backup is not None for policy in case.settings.policies)
     if lease is None:
-        waiting = f"nothing runs by itself, and {counted(scheduled, 'policy has', 'policies have')} a schedule"
+        scheduled = _scheduled(case.settings)
         yield Finding(
             check="serve",
             subject="",
             grade=Grade.WARN if scheduled else Grade.INFO,
-            text=waiting if scheduled else "not running, and no policy has a schedule",
+            text=f"nothing runs by itself; with a schedule: {scheduled}" if scheduled else "not running, nor needed",
             advice="Start it: tandem serve (or: systemctl enable --now tandem)" if scheduled else "",
         )
         return
     yield _lease(case, lease)
+
+
+def _scheduled(settings: Settings) -> str:
+    """How many policies and reports wait for `serve`; empty where none does."""
+    policies = sum(policy.timetable != Timetable() for policy in settings.policies)
+    kinds = ((policies, "policy", "policies"), (len(settings.reports), "report", "reports"))
+    return " and ".join(counted(*kind) for kind in kinds if kind[0])
 
 
 def _lease(case: Case, lease: Lease) -> Finding:

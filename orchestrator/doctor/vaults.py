@@ -1,31 +1,24 @@
-"""Every vault asked for real: a small file written, read back and removed, and the room that is left there.
-
-The file goes where backups go, into the data of a tenant's repository, under the hash of its own bytes: no restic reads
-it before a prune removes it, should the vault not let it go. One a day at most is left in one that is append-only.
-"""
+"""Every vault asked for real: a small file written, read back and removed, and the room that is left there."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from jobs.checkup import Finding, Grade
-from jobs.failure import FailureKind
 from jobs.growth import ENOUGH, RECKONED, SPAN, Growth, growth
 from jobs.policy import TenantName, VaultName
 from jobs.quantity import counted, duration, size
 from orchestrator import wiring
-from orchestrator.clock import Clock
 from orchestrator.doctor.case import Case
 from orchestrator.doctor.examination import Check
 from orchestrator.settings import LocalVaultSettings, VaultSettings
-from targets.errors import TargetError
+from orchestrator.work.probe import probe
 from targets.host import disk_of
-from targets.ports import FileKind, FileRef, Store, Vault
+from targets.ports import FileKind, FileRef, Vault
 
 SECONDS: Final = 20.0  # two tries of ten to connect
 _CONFIG: Final = FileRef(FileKind.CONFIG, "config")
@@ -63,15 +56,15 @@ class _Look:
             yield self._said(Grade.WARN, "no policy uses it", "Remove it from the settings, or keep something there.")
         tenant = next(iter((*tenants.using, *self.case.settings.tenants)), TenantName("tandem"))
         with closing(vault.store(tenant)) as store:
-            probe = _probe(store, f"{tenant}@{self.settings.name}", self.case.clock)
+            probed = probe(store, f"{tenant}@{self.settings.name}", self.case.clock)
             free = store.free()
         held = counted(len(tenants.known), "repository", "repositories")
         said = f"can be written, read and listed; {held} there"
-        if probe.append_only:
+        if probed.append_only:
             said = f"can be written and read, but nothing can be removed (append-only); {held} there"
         yield self._said(Grade.OK, said)
         yield self._room(free)
-        yield from self._clock(probe.skew)
+        yield from self._clock(probed.skew)
 
     def _room(self, free: int | None) -> Finding:
         grows = _growth(self.case, self.settings)
@@ -124,47 +117,6 @@ def _tenants(case: Case, vault: VaultName) -> _Tenants:
 def _holds(vault: Vault, tenant: TenantName) -> bool:
     with closing(vault.store(tenant)) as store:
         return store.size(_CONFIG) is not None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Probe:
-    """What a vault did with the small file."""
-
-    append_only: bool
-    skew: timedelta | None  # how far its clock is ahead of ours; None: not told
-
-
-def _probe(store: Store, where: str, clock: Clock) -> _Probe:
-    """Write, read, remove. Raises TargetError where it cannot be written or does not come back as it was written."""
-    before = clock.now()
-    content = f"tandem doctor {where} {before:%Y-%m-%d}\n".encode()
-    ref = FileRef(FileKind.DATA, hashlib.sha256(content).hexdigest())
-    if store.size(ref) is not None and not _removed(store, ref):
-        return _Probe(append_only=True, skew=None)  # written earlier today, and it could not be removed then either
-    store.write(ref, [content])
-    if b"".join(store.read(ref)) != content:
-        message = "what was read back is not what was written"
-        raise TargetError("probe", f"vault of {where}", FailureKind.REPOSITORY_DAMAGED, message)
-    told = store.clock(ref)
-    skew = None if told is None else _skew(told, before, clock.now())
-    return _Probe(append_only=not _removed(store, ref), skew=skew)
-
-
-def _skew(told: datetime, before: datetime, after: datetime) -> timedelta:
-    """How far outside the time that it took the told second lies."""
-    if told + timedelta(seconds=1) < before:
-        return told - before
-    return max(timedelta(), told - after)
-
-
-def _removed(store: Store, ref: FileRef) -> bool:
-    try:
-        store.delete(ref)
-    except TargetError as error:
-        if error.kind is not FailureKind.ACCESS_DENIED:
-            raise
-        return False
-    return store.size(ref) is None
 
 
 def _growth(case: Case, vault: VaultSettings) -> Growth:

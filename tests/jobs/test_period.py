@@ -86,6 +86,7 @@ def test_as_of_is_the_end_or_now_and_never_before_the_start() -> None:
     assert period.as_of(period.end + timedelta(days=400)) == period.end
     with pytest.raises(ValueError, match="has not begun"):
         period.as_of(period.start - timedelta(seconds=1))
+    assert period.as_of(period.start) == period.start
     assert period.start in period
     assert period.end not in period
 

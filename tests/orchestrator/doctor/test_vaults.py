@@ -10,7 +10,8 @@ import pytest
 
 from jobs.failure import FailureKind
 from orchestrator.clock import Clock
-from orchestrator.doctor.vaults import _probe, _skew
+from orchestrator.work.probe import probe as _probe
+from orchestrator.work.probe import skew_of as _skew
 from targets.errors import TargetError
 from targets.ports import FileKind, FileRef
 from targets.secret import Secret
@@ -72,3 +73,22 @@ def test_a_server_that_fails_at_the_removal_is_not_taken_for_append_only() -> No
     with pytest.raises(TargetError) as caught:
         _probe(Stuck("one", "north", {}), "north@one", Clock())
     assert caught.value.kind is FailureKind.VAULT_UNREACHABLE
+
+
+@pytest.mark.parametrize("flavour", ["rclone", "restic"])
+def test_the_first_backup_into_an_append_only_vault_goes_well_after_doctor_looked_at_it(
+    tmp_path: Path, restic_program: Path, flavour: Flavour
+) -> None:
+    """What the vault did not let go of the probe is no data of a repository that lost its config."""
+    if flavour == "restic" and restic_rest_server() is None:
+        pytest.skip("restic's own REST server is not here (set RESTIC_REST_SERVER to its path)")
+    operator = Operator(folder=tmp_path / "operator", restic=restic_program)
+    with RestServer(tmp_path / "server", flavour=flavour, append_only=True) as server:
+        (operator.folder / "rest.key").write_text(server.password)
+        (operator.folder / "rest.key").chmod(0o600)
+        vault = f'kind = "rest"\nurl = "{server.url}/"\nuser = "{server.user}"\npassword = {{{{ file = "rest.key" }}}}'
+        operator.write_settings(operator.settings.replace('kind = "local"\npath = "primary"', vault))
+        assert "append-only" in operator.tandem("doctor").out
+        told = operator.tandem("backup", "files")
+        assert told.code == 0, told.err
+        assert list((server.root / "minfopra/data").rglob("*"))
