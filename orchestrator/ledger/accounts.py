@@ -9,26 +9,32 @@ from typing import Any, Final, TypeVar
 
 from jobs.history import Job
 from jobs.slot import Line, Slot, SlotState
+from jobs.tally import Sums
 from orchestrator.ledger.codec import micros, micros_or_none
 from orchestrator.ledger.database import Row, Transaction
 from orchestrator.ledger.room import Room, among
 from orchestrator.ledger.rows import line_of, slot_of
+from orchestrator.ledger.seals import all_sums
 
 _T = TypeVar("_T")
 
 _LINES: Final = "SELECT * FROM line ORDER BY id"
+# The cast is for PostgreSQL, which cannot tell of what type a value is that is only compared with NULL.
 _STATE: Final = (  # as it was then: what ended later was still due, or running where one of its runs was under way
     "CASE WHEN CAST(:as_of AS BIGINT) IS NULL OR closed_at <= :as_of THEN slot.state WHEN EXISTS (SELECT 1 FROM run"
     " WHERE run.slot = slot.id AND started_at <= :as_of AND (finished_at IS NULL OR finished_at > :as_of))"
     " THEN 'running' ELSE 'due' END"
 )
 _ALL: Final = f"SELECT id, job, {_STATE} AS state FROM slot WHERE line = :line"  # noqa: S608 (constants)
-_OF_A_TIME: Final = (  # by the index that has the due moments, which come later than the moments by the splay
-    f"SELECT id, job, {_STATE} AS state FROM slot WHERE policy = :policy AND job = :job AND vault = :vault"  # noqa: S608 (constants)
-    " AND line = :line AND due >= :since AND due < :last AND nominal >= :since AND nominal < :until"
+_OF_A_TIME: Final = f"{_ALL} AND nominal >= :since AND nominal < :until"
+# From one line that has slots to the next, and those that are not there.
+_STRAY_LINES: Final = (
+    "WITH RECURSIVE of (line) AS (SELECT min(line) FROM slot UNION ALL"
+    " SELECT (SELECT min(line) FROM slot WHERE slot.line > of.line) FROM of WHERE of.line IS NOT NULL)"
+    " SELECT line FROM of WHERE line IS NOT NULL AND line NOT IN (SELECT id FROM line)"
 )
 _STRAYS: Final = (
-    f"SELECT id, policy, tenant, job, {_STATE} AS state FROM slot WHERE line NOT IN (SELECT id FROM line)"  # noqa: S608 (constants)
+    f"SELECT id, policy, tenant, job, {_STATE} AS state FROM slot WHERE line IN ({_STRAY_LINES})"  # noqa: S608 (constants)
     " AND nominal >= :since AND nominal < :until ORDER BY id"
 )
 _ENDED: Final = (
@@ -54,6 +60,10 @@ class Instant:
         """Every line that ever was in force, in the order in which they came to be."""
         return self._read(self._transaction.rows(_LINES, {}), line_of)
 
+    def sums(self) -> Sums:
+        """What stands for slots that need not be counted."""
+        return all_sums(self._transaction)
+
     def entries(
         self, line: Line, since: datetime | None, until: datetime | None, as_of: datetime | None = None
     ) -> Iterator[tuple[str, Job, SlotState]]:
@@ -61,10 +71,7 @@ class Instant:
         values: dict[str, Any] = {"line": line.id, "as_of": micros_or_none(as_of)}
         if since is None and until is None:
             return map(_entry, self._transaction.rows(_ALL, values))
-        policy, job, vault = line.key
-        last = (until or _LAST) + line.splay
-        values |= {"policy": policy, "job": job.value, "vault": vault, "last": micros(last), **_bounds(since, until)}
-        return map(_entry, self._transaction.rows(_OF_A_TIME, values))
+        return map(_entry, self._transaction.rows(_OF_A_TIME, {**values, **_bounds(since, until)}))
 
     def strays(
         self,

@@ -11,6 +11,7 @@ from typing import Final
 from jobs.growth import Stored
 from jobs.history import BackupResult, Job, Result, RunRecord, RunState
 from jobs.policy import PolicyName, TenantName, VaultName
+from jobs.tally import Ran
 from orchestrator.ledger.codec import Row, micros, moment, moment_or_none, reading, result_of, run_of
 from orchestrator.ledger.room import Room, among
 
@@ -47,7 +48,24 @@ _STORED: Final = (
     "SELECT id, policy, started_at, result FROM run WHERE job = 'backup' AND state IN ('succeeded', 'partial')"
     " AND started_at >= :since AND (started_at, id) < (:before, :id) ORDER BY started_at DESC, id DESC LIMIT :most"
 )
-_END: Final = 1 << 62
+_END: Final = 1 << 62  # microseconds: later than any moment
+_STATE: Final = "CASE WHEN finished_at > :at THEN 'running' ELSE state END"  # as it was known then
+_RAN: Final = (
+    f"SELECT tenant, policy, job, {_STATE} AS ended, count(*) AS many FROM run"  # noqa: S608 (constants)
+    " WHERE started_at >= :since AND started_at < :at{whose} GROUP BY tenant, policy, job, ended"
+)
+_WENT_WRONG: Final = (
+    "SELECT * FROM run WHERE started_at >= :since AND started_at < :at AND finished_at <= :at"
+    " AND state IN ('partial', 'failed', 'blocked', 'interrupted'){whose} ORDER BY started_at DESC, id DESC LIMIT :most"
+)
+_HEARD: Final = (
+    "SELECT settings_hash, max(started_at) AS at FROM run WHERE started_at >= :since AND started_at < :at"
+    " AND job NOT IN ('restore', 'report') GROUP BY settings_hash"
+)
+_NEWEST_OF: Final = (
+    "SELECT * FROM run WHERE started_at >= :since AND started_at < :at AND job <> 'report'"  # made with no tool
+    " ORDER BY started_at DESC, id DESC LIMIT 1"
+)
 
 
 def newest(states: Iterable[RunState], jobs: Iterable[Job] | None, *, of: str = "", columns: str = "*") -> str:
@@ -120,6 +138,29 @@ class Briefs(Room):
             for place in self._ask(_PLACES.format(names=", ".join(f":{name}" for name in piece)), piece, _place_of)
         )
         return dict(found)
+
+    def ran(self, since: datetime, at: datetime, *, tenant: str | None = None, most: int = _AT_ONCE) -> Ran:
+        """What started at `since` or later and before `at`, as it stood then: counted; the newest that went wrong too.
+
+        Of one tenant's runs if asked so; `heard` and `newest` are of everybody's.
+        """
+        values: dict[str, int | str] = {"since": micros(since), "at": micros(at), "most": most}
+        whose = "" if tenant is None else " AND tenant = :tenant"
+        values |= {} if tenant is None else {"tenant": tenant}
+        with self._database.reading("read") as transaction:
+            counted = transaction.rows(_RAN.format(whose=whose), values)
+            bad = transaction.rows(_WENT_WRONG.format(whose=whose), values)
+            heard = transaction.rows(_HEARD, values)
+            newest_one = transaction.rows(_NEWEST_OF, values)
+        return Ran(
+            counted={
+                (row["tenant"], row["policy"], Job(row["job"]), RunState(row["ended"])): int(row["many"])
+                for row in counted
+            },
+            bad=self._read(bad, run_of),
+            heard={row["settings_hash"]: moment(row["at"]) for row in heard},
+            newest=next(iter(self._read(newest_one, run_of)), None),
+        )
 
     def stored(self, since: datetime, limit: int) -> tuple[Stored, ...]:
         """What backups that began at `since` or later stored, the newest first, at most so many."""

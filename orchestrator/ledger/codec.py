@@ -3,8 +3,8 @@
 - A moment is whole microseconds since 1970 in UTC: it sorts, it is exact, and no driver or session can shift it.
 - Free text is kept as it is, but for what databases refuse (U+0000, and the lone surrogates that stand for a file
   name's undecodable bytes): those, and the backslash that marks them, are escaped.
-- What a kind of run found out is JSON with `kind` in it. Fields that are missing take their defaults, so that
-  rows of earlier versions stay readable; fields that are unknown do not pass.
+- What a kind of run found out is JSON with `kind` in it. Fields that are missing have their defaults, which therefore
+  never change: so rows of earlier versions stay readable, and rows are short. Fields that are unknown do not pass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,21 @@ from types import MappingProxyType
 from typing import Any, Final, get_args, get_type_hints
 
 from jobs.failure import Failure, FailureKind
-from jobs.history import Job, KnownRepository, Outcome, Owner, RecoveryPoint, Result, RunRecord, RunState, Usage
+from jobs.history import (
+    AuditResult,
+    CheckResult,
+    Job,
+    KnownRepository,
+    Outcome,
+    Owner,
+    RecoveryPoint,
+    ReportFile,
+    RestoreTestResult,
+    Result,
+    RunRecord,
+    RunState,
+    Usage,
+)
 
 Row = Mapping[str, Any]
 
@@ -102,14 +116,20 @@ def _written_moment(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
 
 
+def _report_file(name: str, bytes: int, sha256: str) -> ReportFile:
+    return ReportFile(name=unescape(name), bytes=bytes, sha256=sha256)
+
+
 # How a field of each type comes back from JSON. A field of another type fails its round-trip test.
 _FROM_JSON: Final[Mapping[Any, Callable[[Any], Any]]] = MappingProxyType(
     {
         str: unescape,
         int: _same,
+        bool: _same,
         float: float,
         tuple[str, ...]: lambda texts: tuple(unescape(text) for text in texts),
         datetime | None: _written_moment,
+        tuple[ReportFile, ...]: lambda rows: tuple(_report_file(**row) for row in rows),
     }
 )
 
@@ -124,7 +144,9 @@ def _to_json(value: object) -> object:
         case str():
             return escape(value)
         case tuple():
-            return [escape(text) for text in value]
+            return [_to_json(item) for item in value]
+        case ReportFile():
+            return {"name": escape(value.name), "bytes": value.bytes, "sha256": value.sha256}
         case datetime():
             return moment(micros(value)).isoformat()
         case _:
@@ -132,8 +154,12 @@ def _to_json(value: object) -> object:
 
 
 def result_text(result: Result) -> str:
-    """A result as one line of ASCII."""
-    values = {field.name: _to_json(getattr(result, field.name)) for field in fields(result)}
+    """A result as one line of ASCII. What is as it is by default is left out: most of a year's results are that."""
+    values = {
+        field.name: _to_json(value)
+        for field in fields(result)
+        if (value := getattr(result, field.name)) != field.default or field.name == "kind"
+    }
     return json.dumps(values, allow_nan=False, separators=(",", ":"))
 
 
@@ -146,6 +172,33 @@ def result_of(text: str) -> Result:
         return _RESULTS[kind](**{name: readers[name](value) for name, value in values.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
         raise UnreadableRowError(f"a result cannot be read: {text[:80]}") from cause
+
+
+# --- what it proves ---------------------------------------------------------------------------------------------------
+
+_PROVES: Final = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
+
+
+def proof_text(state: RunState, result: Result | None) -> str | None:
+    """What a run proves ("+" and of what) or disproves ("-"), so that it is found without reading results.
+
+    Of a repository's audit "+100%", of a check "+" and the share it read, and of both "-" for damage; of a restore test
+    the first eight digits of its snapshot after the sign. None: it proves nothing. The rules are jobs/proof.py's.
+    """
+    proven: str | None
+    match result:
+        case CheckResult():
+            bad, proven = result.errors > 0, f"+{escape(result.read_data)}"
+        case AuditResult():
+            bad, proven = result.damaged > 0, "+100%" if result.control and result.files else None
+        case RestoreTestResult():
+            snapshot = escape(result.snapshot[:8])
+            if result.differences:
+                return f"-{snapshot}"
+            bad, proven = False, f"+{snapshot}" if result.files_compared else None
+        case _:
+            return None
+    return "-" if bad else proven if state in _PROVES else None
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -164,6 +217,7 @@ def outcome_row(outcome: Outcome, finished_at: datetime | None) -> dict[str, Any
         "seconds": outcome.usage.seconds,
         "cpu_seconds": outcome.usage.cpu_seconds,
         "peak_memory": outcome.usage.peak_memory,
+        "proof": proof_text(outcome.state, outcome.result),
     }
 
 

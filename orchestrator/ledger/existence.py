@@ -7,8 +7,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from jobs.event import Event
 from jobs.failure import Failure, FailureKind
 from jobs.history import KnownRepository, RecoveryPoint
+from orchestrator.ledger import events as outcry
 from orchestrator.ledger.codec import (
     escape,
     micros,
@@ -20,6 +22,7 @@ from orchestrator.ledger.codec import (
     repository_row,
     unescape,
 )
+from orchestrator.ledger.database import Transaction
 from orchestrator.ledger.faults import LedgerError
 from orchestrator.ledger.room import Room, insert_each, insertion, where
 
@@ -35,6 +38,29 @@ _FILTERS: Final[Mapping[str, str]] = MappingProxyType(
         "at": "seen_at <= :at AND (gone_at IS NULL OR gone_at > :at)",
     }
 )
+_KNOWN_BY_NOW: Final = (
+    "SELECT 1 FROM repository WHERE tenant = :tenant AND vault = :vault AND first_seen_at > :former_at"
+)
+_KNOWN_AS: Final = (
+    " ON CONFLICT (tenant, vault) DO UPDATE SET first_seen_at = excluded.first_seen_at"
+    " WHERE repository.config_sha256 = excluded.config_sha256"
+)
+_THERE: Final = "tenant = :tenant AND vault = :former AND gone_at IS NULL"
+_MOVED: Final = (
+    "INSERT INTO recovery_point"  # noqa: S608 (constants)
+    " (snapshot, origin, tenant, policy, site, vault, run, time, tree, seen_at, gone_at, complete)"
+    " SELECT snapshot, origin, tenant, policy, site, :vault, run, time, tree, :now, NULL, complete"
+    f" FROM recovery_point WHERE {_THERE} ON CONFLICT DO NOTHING"
+)
+_LEFT: Final = f"UPDATE recovery_point SET gone_at = :now WHERE {_THERE}"  # noqa: S608 (constants)
+
+
+def forget(transaction: Transaction, known: KnownRepository, now: datetime) -> None:
+    """Forget a repository and its recovery points; where another is known in its place by now, nothing."""
+    row = {**repository_row(known), "now": micros(now)}
+    its = "tenant = :tenant AND vault = :vault"
+    if transaction.change(f"DELETE FROM repository WHERE {its} AND config_sha256 = :config_sha256", row):  # noqa: S608 (constants)
+        transaction.change(f"UPDATE recovery_point SET gone_at = :now WHERE {its} AND gone_at IS NULL", row)  # noqa: S608 (constants)
 
 
 class Existence(Room):
@@ -48,14 +74,20 @@ class Existence(Room):
         with self._database.writing("write") as transaction:
             insert_each(transaction, "recovery_point", [point_row(point) for point in points], _TREE_TOLD)
 
-    def gone(self, tenant: str, vault: str, snapshots: Iterable[str], now: datetime) -> None:
-        """Note that a listing lacked these snapshots. What is not known to be there is left alone."""
+    def gone(
+        self, tenant: str, vault: str, snapshots: Iterable[str], now: datetime, *, events: Iterable[Event] = ()
+    ) -> None:
+        """Note that a listing lacked these snapshots, and what there is to tell of that.
+
+        What is not known to be there is left alone.
+        """
         statement = (
             "UPDATE recovery_point SET gone_at = :now"
             " WHERE tenant = :tenant AND vault = :vault AND snapshot = :snapshot AND gone_at IS NULL"
         )
         place = {"tenant": tenant, "vault": vault, "now": micros(now)}
-        with self._database.writing("write") as transaction:
+        with self._database.deciding("write") as transaction:
+            outcry.write(transaction, events)
             transaction.change_each(statement, [{**place, "snapshot": snapshot} for snapshot in snapshots])
 
     def points(
@@ -70,12 +102,12 @@ class Existence(Room):
         wanted = {"tenant": tenant, "policy": policy, "vault": vault, "at": micros_or_none(at)}
         condition, values = where(_FILTERS, wanted)
         condition += " AND gone_at IS NULL" if at is None else ""
-        statement = f"SELECT * FROM recovery_point WHERE {condition} ORDER BY time, snapshot"  # noqa: S608 (constants)
+        statement = f"SELECT * FROM recovery_point WHERE {condition} ORDER BY time, run, snapshot"  # noqa: S608 (constants)
         return self._ask(statement, values, point_of)
 
     def points_ever(self, until: datetime) -> tuple[RecoveryPoint, ...]:
         """Every recovery point that was seen by an instant, also where it has gone since, oldest first."""
-        statement = "SELECT * FROM recovery_point WHERE seen_at <= :until ORDER BY time, snapshot"
+        statement = "SELECT * FROM recovery_point WHERE seen_at <= :until ORDER BY time, run, snapshot"
         return self._ask(statement, {"until": micros(until)}, point_of)
 
     def repository(self, tenant: str, vault: str) -> KnownRepository | None:
@@ -102,16 +134,26 @@ class Existence(Room):
                 message = f"remember repository {known.tenant}@{known.vault}: the ledger knows another one there"
                 raise LedgerError(Failure(kind=FailureKind.REPOSITORY_FOREIGN, message=message))
 
-    def forget_repository(self, tenant: str, vault: str, now: datetime) -> None:
+    def known_as(self, vault: str, former: KnownRepository, event: Event) -> None:
+        """From the event on a repository is known by another name of its vault, and its recovery points are there.
+
+        What was recorded under the former name stays so: see glance.py. Where another process was quicker, nothing.
+        """
+        row = {**repository_row(former), "vault": vault, "first_seen_at": micros(event.at)}
+        here = {"tenant": former.tenant, "vault": vault}
+        moved = {"tenant": former.tenant, "former": former.vault, "now": micros(event.at)}
+        with self._database.deciding("write") as transaction:
+            if transaction.rows(_KNOWN_BY_NOW, {**here, "former_at": micros(former.first_seen_at)}):
+                return
+            transaction.change(insertion("repository", row) + _KNOWN_AS, row)
+            transaction.change(_MOVED, {**moved, "vault": vault})
+            transaction.change(_LEFT, moved)
+            outcry.write(transaction, [event])
+
+    def forget_repository(self, known: KnownRepository, now: datetime) -> None:
         """Give up a repository that is lost for good: its place may be used anew, and its recovery points are gone."""
-        place = {"tenant": tenant, "vault": vault, "now": micros(now)}
         with self._database.writing("write") as transaction:
-            transaction.change("DELETE FROM repository WHERE tenant = :tenant AND vault = :vault", place)
-            transaction.change(
-                "UPDATE recovery_point SET gone_at = :now"
-                " WHERE tenant = :tenant AND vault = :vault AND gone_at IS NULL",
-                place,
-            )
+            forget(transaction, known, now)
 
     def remember_settings(self, settings_hash: str, text: str, now: datetime) -> None:
         """Keep the settings that a hash stands for; the first text stays."""

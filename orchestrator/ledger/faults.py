@@ -78,21 +78,24 @@ _FILE_SYSTEM: Final[Mapping[int, FailureKind]] = MappingProxyType(
     }
 )
 
+# psycopg's names for a server that was not reached, or said nothing.
+_UNREACHED: Final = frozenset({"OperationalError", "ConnectionTimeout"})
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: whole codes first, then classes (two characters).
 _POSTGRESQL: Final[Mapping[str, FailureKind]] = MappingProxyType(
     {
-        "3D000": FailureKind.LEDGER_MISSING,
-        "42501": FailureKind.LEDGER_READ_ONLY,
-        "25006": FailureKind.LEDGER_READ_ONLY,
+        "3D000": FailureKind.LEDGER_MISSING,  # there is no such database
+        "42501": FailureKind.LEDGER_READ_ONLY,  # no privilege
+        "25006": FailureKind.LEDGER_READ_ONLY,  # a standby's transactions only read
         "53100": FailureKind.DISK_FULL,
-        "55P03": FailureKind.BUSY,
-        "40": FailureKind.BUSY,
-        "28": FailureKind.ACCESS_DENIED,
-        "08": FailureKind.LEDGER_MISSING,
-        "53": FailureKind.BUSY,
-        "57": FailureKind.LEDGER_MISSING,
-        "58": FailureKind.LEDGER_DAMAGED,
-        "XX": FailureKind.LEDGER_DAMAGED,
+        "55P03": FailureKind.BUSY,  # our lock_timeout has passed
+        "40": FailureKind.BUSY,  # rolled back for another's sake: a deadlock, a serialization
+        "28": FailureKind.ACCESS_DENIED,  # another password, or pg_hba.conf refuses
+        "08": FailureKind.LEDGER_MISSING,  # the connection broke
+        "53": FailureKind.BUSY,  # too many connections, no memory
+        "57": FailureKind.LEDGER_MISSING,  # the server stops or starts, or a statement took too long
+        "58": FailureKind.LEDGER_DAMAGED,  # an error of the system outside PostgreSQL: input and output
+        "XX": FailureKind.LEDGER_DAMAGED,  # PostgreSQL's own fault, or data or index corrupted
     }
 )
 
@@ -116,7 +119,7 @@ def _kind(cause: BaseException) -> FailureKind | None:
         return None
     state = cause.sqlstate  # None: the server was never reached, or the connection broke
     if state is None:
-        return FailureKind.LEDGER_MISSING if type(cause).__name__ == "OperationalError" else None
+        return FailureKind.LEDGER_MISSING if type(cause).__name__ in _UNREACHED else None
     return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2])
 
 

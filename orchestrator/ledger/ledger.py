@@ -7,7 +7,6 @@ datetimes. Every method raises LedgerError where the database refuses: LEDGER_RE
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +17,18 @@ from jobs.history import KnownRepository
 from orchestrator.ledger.accounts import Accounts
 from orchestrator.ledger.alarms import Alarms
 from orchestrator.ledger.briefs import Briefs
-from orchestrator.ledger.codec import micros, point_of, run_of
+from orchestrator.ledger.corrections import Corrections
 from orchestrator.ledger.events import Events
 from orchestrator.ledger.existence import Existence
 from orchestrator.ledger.faults import Busy, LedgerError, Superseded
-from orchestrator.ledger.glance import ALL, OF_A_PERIOD, OF_CHECKS, OF_POLICIES, Glance, judged
+from orchestrator.ledger.glance import Glance
 from orchestrator.ledger.leases import Leases
 from orchestrator.ledger.outbox import Outbox
 from orchestrator.ledger.place import refused, sqlite_path
+from orchestrator.ledger.removal import Removal
 from orchestrator.ledger.runs import Runs
+from orchestrator.ledger.seals import Seals
+from orchestrator.ledger.setbacks import Setbacks
 from orchestrator.ledger.slots import Slots
 from orchestrator.ledger.spans import Spans
 from orchestrator.ledger.sqlite import SqliteDatabase
@@ -34,7 +36,22 @@ from orchestrator.ledger.sqlite import SqliteDatabase
 __all__ = ["Busy", "Glance", "KnownRepository", "Ledger", "LedgerError", "Superseded"]
 
 
-class Ledger(Runs, Briefs, Existence, Slots, Accounts, Spans, Events, Outbox, Alarms, Leases):
+class Ledger(
+    Runs,
+    Briefs,
+    Removal,
+    Existence,
+    Slots,
+    Setbacks,
+    Corrections,
+    Accounts,
+    Seals,
+    Spans,
+    Events,
+    Outbox,
+    Alarms,
+    Leases,
+):
     """What was due, what was done and what came of it, and what is known to exist. Safe to share between threads."""
 
     @classmethod
@@ -72,31 +89,6 @@ class Ledger(Runs, Briefs, Existence, Slots, Accounts, Spans, Events, Outbox, Al
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def glance(self, at: datetime) -> Glance:
-        """What `status` judges as of an instant that is not past."""
-        with self._database.reading("read") as transaction:
-            runs, points = transaction.rows(ALL.runs, judged(at)), transaction.rows(ALL.points, {})
-        return Glance(runs=self._read(runs, run_of), points=self._read(points, point_of))
-
-    def glance_at(self, tenant: str, policies: Collection[str], at: datetime) -> Glance:
-        """The same for some policies of one tenant, and without runs under way: of thousands, a few at a time."""
-        names = {f"policy{number}": name for number, name in enumerate(policies)}
-        with self._database.reading("read") as transaction:
-            runs = transaction.rows(OF_POLICIES.of(names).runs, {**judged(at), **names})
-            points = transaction.rows(OF_POLICIES.of(names).points, names)
-            checks = transaction.rows(OF_CHECKS.runs, {**judged(at), "tenant": tenant})
-        return Glance(runs=self._read((*runs, *checks), run_of), points=self._read(points, point_of))
-
-    def hindsight(self, since: datetime, at: datetime) -> Glance:
-        """What a report of the time from `since` on judges as of `at`, and all runs and points of that time.
-
-        It is judged like all that ever was; what came after `at` changes nothing of it.
-        """
-        values = {**judged(at), "since": micros(since)}
-        with self._database.reading("read") as transaction:
-            runs, points = transaction.rows(OF_A_PERIOD.runs, values), transaction.rows(OF_A_PERIOD.points, values)
-        return Glance(runs=self._read(runs, run_of), points=self._read(points, point_of))
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of one instant of a SQLite ledger to a file, while others use the ledger.

@@ -11,7 +11,7 @@ from typing import Final
 from jobs.failure import Failure, FailureKind
 from orchestrator.ledger.faults import LedgerError, told
 
-REVISIONS: Final = ("0001", "0002", "0003")  # of migrations/versions, oldest first; a test holds the two together
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")  # of migrations/versions, oldest first
 HEAD: Final = REVISIONS[-1]
 BUSY_TIMEOUT: Final = 10.0  # seconds that one process waits for another's write
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -22,12 +22,13 @@ from orchestrator.ledger.upgrade import migrate, revision
 _CONNECT: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "application_name": "tandem",
-        "connect_timeout": 10,  # seconds
+        "connect_timeout": 8,  # seconds; with a silence before it (patience.py) half a minute
         "tcp_user_timeout": 30_000,  # milliseconds
         "keepalives_idle": 10,  # seconds
-        "options": "-c lock_timeout=10s -c statement_timeout=60s",
+        "options": "-c lock_timeout=10s -c statement_timeout=15s",  # less than patience.py's silence
     }
 )
+_UPGRADE_SECONDS: Final = 3600.0
 _DECIDING: Final = int.from_bytes(b"tandem")  # the key of the advisory lock that claims and upgrades take
 
 
@@ -65,11 +66,14 @@ class PostgresqlDatabase:
         self._label = label
 
     @classmethod
-    def open(cls, url: str, *, create: bool) -> Self:
-        """The database, with its tables made or upgraded when they must be. Raises LedgerError as Ledger.open says."""
+    def open(cls, url: str, *, create: bool, patience: float | None = None) -> Self:
+        """The database, with its tables made or upgraded when they must be. Raises LedgerError as Ledger.open says.
+
+        `patience` is for how many seconds the server may be silent (None: see patience.py).
+        """
         address = make_url(url)
         label = _label(address)
-        database = cls(_engine(address, label), label)
+        database = cls(_engine(address, label, patience), label)
         try:
             database._prepare(create=create)
         except BaseException:
@@ -90,7 +94,8 @@ class PostgresqlDatabase:
         with self._connection("upgrade") as connection:
             _take_turn(connection)
             if not is_current(revision(connection, self._label), self._label, create=create):
-                migrate(connection)
+                with _all_the_time(connection):
+                    migrate(connection)
 
     @contextmanager
     def _connection(self, doing: str, **options: bool | str) -> Iterator[Connection]:
@@ -138,20 +143,48 @@ def _label(address: URL) -> str:
     return f"{host}:{port}/{address.database}"
 
 
-def _engine(address: URL, label: str) -> Engine:
+def _engine(address: URL, label: str, patience: float | None) -> Engine:
     arguments = {name: value for name, value in _CONNECT.items() if name not in address.query}
     try:
+        from orchestrator.ledger.patience import PatientConnection
+
         return create_engine(
             address,
-            connect_args=arguments,
-            hide_parameters=True,
+            creator=_creator(address, arguments, PatientConnection.connect, patience),
+            hide_parameters=True,  # a traceback would show what they hold
             isolation_level="READ COMMITTED",  # who waited for a turn must see what was done in the one before
             pool_size=2,
-            pool_pre_ping=True,
+            pool_pre_ping=True,  # else the first statement after a restart of the server fails
         )
     except ModuleNotFoundError as cause:
         message = "PostgreSQL needs one more package: pip install 'tandem-backup[postgresql]'"
         raise refused(FailureKind.LEDGER_MISSING, label, message) from cause
+
+
+def _creator(
+    address: URL, arguments: Mapping[str, Any], connect: Callable[..., Any], patience: float | None
+) -> Callable[[], Any]:
+    """Makes the connections that SQLAlchemy would, but of that kind."""
+    words, options = address.get_dialect()().create_connect_args(address)
+
+    def make() -> object:
+        connection = connect(*words, **{**options, **arguments})
+        connection.patience = patience or connection.patience
+        return connection
+
+    return make
+
+
+@contextmanager
+def _all_the_time(connection: Connection) -> Iterator[None]:
+    """For an upgrade, which rewrites tables, and is not to be given up half way."""
+    driver: Any = connection.connection.driver_connection
+    before, driver.patience = driver.patience, _UPGRADE_SECONDS
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    try:
+        yield
+    finally:
+        driver.patience = before
 
 
 def _take_turn(connection: Connection) -> None:

@@ -60,6 +60,7 @@ def among(column: str, wanted: Iterable[StrEnum] | None) -> str:
     """One more condition: a column holds one of these; None: whatever it holds."""
     if wanted is None:
         return ""
+    # In the statement itself, for they are our own words; among none is NULL, which nothing equals.
     return f" AND {column} IN ({', '.join(repr(each.value) for each in wanted) or 'NULL'})"
 
 

@@ -33,27 +33,6 @@ if TYPE_CHECKING:
     from jobs.alarm import Alarm
 
 
-def line_row(line: Line) -> dict[str, Any]:
-    """A line's columns, but for its number, which the database gives."""
-    return {
-        "policy": line.policy,
-        "tenant": line.tenant,
-        "job": line.job.value,
-        "site": line.site,
-        "vault": line.vault,
-        "source_vault": line.source_vault,
-        "schedule": line.schedule.text,
-        "after_job": None if line.after is None else line.after.value,
-        "zone": line.zone,
-        "splay": span_micros(line.splay),
-        "catch_up": None if line.catch_up is None else span_micros(line.catch_up),
-        "settings_hash": line.settings_hash,
-        "since": micros(line.since),
-        "cursor": micros(line.cursor),
-        "until": micros_or_none(line.until),
-    }
-
-
 # A large operator has ten thousands of lines, all made of the same few names, schedules and moments.
 _schedule = lru_cache(maxsize=4096)(Schedule)
 _name: Final[Callable[[str], Any]] = intern
@@ -61,26 +40,62 @@ _shared = lru_cache(maxsize=4096)(moment)
 _span = lru_cache(maxsize=256)(span)
 
 
+def _work_row(of: Line | Slot) -> dict[str, Any]:
+    """What a slot has of its line: the work, whose it is, where, after which other, and by which settings."""
+    return {
+        "policy": of.policy,
+        "tenant": of.tenant,
+        "job": of.job.value,
+        "site": of.site,
+        "vault": of.vault,
+        "source_vault": of.source_vault,
+        "settings_hash": of.settings_hash,
+        "after_job": None if of.after is None else of.after.value,
+    }
+
+
+def _work_of(row: Row) -> dict[str, Any]:
+    return {
+        "policy": _name(row["policy"]),
+        "tenant": _name(row["tenant"]),
+        "job": Job(row["job"]),
+        "site": _name(row["site"]),
+        "vault": _name(row["vault"]),
+        "source_vault": None if row["source_vault"] is None else _name(row["source_vault"]),
+        "settings_hash": _name(row["settings_hash"]),
+        "after": None if row["after_job"] is None else Job(row["after_job"]),
+    }
+
+
+def line_row(line: Line) -> dict[str, Any]:
+    """A line's columns, but for its number, which the database gives."""
+    return {
+        **_work_row(line),
+        "schedule": line.schedule.text,
+        "zone": " ".join((line.zone, *line.taken)),  # no zone's name has a space
+        "splay": span_micros(line.splay),
+        "catch_up": None if line.catch_up is None else span_micros(line.catch_up),
+        "since": micros(line.since),
+        "cursor": micros(line.cursor),
+        "until": micros_or_none(line.until),
+    }
+
+
 def line_of(row: Row) -> Line:
     """The line that `line_row` was given, with its number. Raises UnreadableRowError."""
     with reading(f"line {row['id']}"):
+        zone, *taken = row["zone"].split(" ")
         return Line(
             id=row["id"],
-            policy=_name(row["policy"]),
-            tenant=_name(row["tenant"]),
-            job=Job(row["job"]),
-            site=_name(row["site"]),
-            vault=_name(row["vault"]),
-            source_vault=None if row["source_vault"] is None else _name(row["source_vault"]),
+            **_work_of(row),
             schedule=_schedule(row["schedule"]),
-            after=None if row["after_job"] is None else Job(row["after_job"]),
-            zone=_name(row["zone"]),
+            zone=_name(zone),
             splay=_span(row["splay"]),
             catch_up=None if row["catch_up"] is None else span(row["catch_up"]),
-            settings_hash=_name(row["settings_hash"]),
             since=_shared(row["since"]),
             cursor=_shared(row["cursor"]),
             until=moment_or_none(row["until"]),
+            taken=tuple(map(_name, taken)),
         )
 
 
@@ -102,18 +117,11 @@ def slot_row(slot: Slot) -> dict[str, Any]:
     return {
         "id": slot.id,
         "line": slot.line,
-        "policy": slot.policy,
-        "tenant": slot.tenant,
-        "job": slot.job.value,
-        "site": slot.site,
-        "vault": slot.vault,
-        "source_vault": slot.source_vault,
-        "settings_hash": slot.settings_hash,
+        **_work_row(slot),
         "key": slot.key,
         "nominal": micros(slot.nominal),
         "due": micros(slot.due),
         "until": micros_or_none(slot.until),
-        "after_job": None if slot.after is None else slot.after.value,
         "known_at": micros(slot.known_at),
         "state": slot.state.value,
         **why_row(slot.why),
@@ -130,18 +138,11 @@ def slot_of(row: Row) -> Slot:
         return Slot(
             id=row["id"],
             line=row["line"],
-            policy=row["policy"],
-            tenant=row["tenant"],
-            job=Job(row["job"]),
-            site=row["site"],
-            vault=row["vault"],
-            source_vault=row["source_vault"],
-            settings_hash=row["settings_hash"],
+            **_work_of(row),
             key=row["key"],
             nominal=moment(row["nominal"]),
             due=moment(row["due"]),
             until=moment_or_none(row["until"]),
-            after=None if row["after_job"] is None else Job(row["after_job"]),
             known_at=moment(row["known_at"]),
             state=SlotState(row["state"]),
             why=_why_of(row),
@@ -152,34 +153,40 @@ def slot_of(row: Row) -> Slot:
         )
 
 
+def _told_row(of: Event | Alarm) -> dict[str, Any]:
+    """What an event and an alarm have in common: what is told, how grave it is, of whom, and by which key."""
+    return {
+        "key": escape(of.key),
+        "topic": of.topic.value,
+        "severity": of.severity.value,
+        "tenant": of.tenant,
+        "policy": of.policy,
+        "subject": escape(of.subject),
+        "text": escape(of.text),
+    }
+
+
+def _told_of(row: Row) -> dict[str, Any]:
+    return {
+        "key": unescape(row["key"]),
+        "topic": Topic(row["topic"]),
+        "severity": Severity(row["severity"]),
+        "tenant": row["tenant"],
+        "policy": row["policy"],
+        "subject": unescape(row["subject"]),
+        "text": unescape(row["text"]),
+    }
+
+
 def event_row(event: Event) -> dict[str, Any]:
     """An event's columns, but for its number, which the database gives."""
-    return {
-        "at": micros(event.at),
-        "topic": event.topic.value,
-        "severity": event.severity.value,
-        "tenant": event.tenant,
-        "policy": event.policy,
-        "subject": escape(event.subject),
-        "text": escape(event.text),
-        "key": escape(event.key),
-    }
+    return {**_told_row(event), "at": micros(event.at)}
 
 
 def event_of(row: Row) -> Event:
     """The event that `event_row` was given, with its number. Raises UnreadableRowError."""
     with reading(f"event {row['id']}"):
-        return Event(
-            id=row["id"],
-            at=moment(row["at"]),
-            topic=Topic(row["topic"]),
-            severity=Severity(row["severity"]),
-            tenant=row["tenant"],
-            policy=row["policy"],
-            subject=unescape(row["subject"]),
-            text=unescape(row["text"]),
-            key=unescape(row["key"]),
-        )
+        return Event(id=row["id"], at=moment(row["at"]), **_told_of(row))
 
 
 def notice_row(notice: Notice) -> dict[str, Any]:
@@ -224,16 +231,7 @@ def notice_of(row: Row) -> Notice:
 
 def alarm_row(alarm: Alarm) -> dict[str, Any]:
     """An alarm's columns while it stands."""
-    return {
-        "key": escape(alarm.key),
-        "topic": alarm.topic.value,
-        "severity": alarm.severity.value,
-        "tenant": alarm.tenant,
-        "policy": alarm.policy,
-        "subject": escape(alarm.subject),
-        "text": escape(alarm.text),
-        "raised_at": micros(alarm.raised_at),
-    }
+    return {**_told_row(alarm), "raised_at": micros(alarm.raised_at)}
 
 
 def alarm_of(row: Row) -> Alarm:
@@ -241,16 +239,7 @@ def alarm_of(row: Row) -> Alarm:
     from jobs.alarm import Alarm
 
     with reading(f"alarm {row['id']}"):
-        return Alarm(
-            key=unescape(row["key"]),
-            topic=Topic(row["topic"]),
-            severity=Severity(row["severity"]),
-            tenant=row["tenant"],
-            policy=row["policy"],
-            subject=unescape(row["subject"]),
-            text=unescape(row["text"]),
-            raised_at=moment(row["raised_at"]),
-        )
+        return Alarm(raised_at=moment(row["raised_at"]), **_told_of(row))
 
 
 def lease_of(row: Row) -> Lease:

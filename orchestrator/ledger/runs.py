@@ -16,13 +16,15 @@ from jobs import retry
 from jobs.claim import Repository, busy, conflict, repositories
 from jobs.event import SEVERITIES, Event, Topic, of_slot
 from jobs.failure import Failure, FailureKind
-from jobs.history import NOBODY, TRANSITIONS, Job, Outcome, Owner, RunRecord, RunState
+from jobs.history import NOBODY, TRANSITIONS, Job, KnownRepository, Outcome, Owner, Result, RunRecord, RunState
+from jobs.reporting import called
 from jobs.retry import SlotEnd
 from jobs.slot import FINAL, Slot
 from orchestrator.ledger import events as outcry
 from orchestrator.ledger import slots
 from orchestrator.ledger.codec import micros, micros_or_none, outcome_row, owner_row, run_of, run_row
 from orchestrator.ledger.database import Row, Transaction, Values
+from orchestrator.ledger.existence import forget
 from orchestrator.ledger.faults import Busy, Superseded
 from orchestrator.ledger.room import Room, among, at_most, insert, where
 from orchestrator.ledger.rows import slot_of
@@ -58,10 +60,11 @@ class _End:
 class Runs(Room):
     """What was intended, and what came of it."""
 
-    def claim(self, record: RunRecord, slot: str | None = None) -> None:
+    def claim(self, record: RunRecord, slot: str | None = None, *, lost: Iterable[KnownRepository] = ()) -> None:
         """Write down a running run, unless an open one is in its way. Once this returns, its effects may begin.
 
-        With a slot (or one in the record) the run is an attempt at it, and the slot is running from then on. Raises
+        With a slot (or one in the record) the run is an attempt at it, and the slot is running from then on. The `lost`
+        repositories are forgotten with it: until one is made anew, their place is this run's alone. Raises
         Busy, whose message names the run in the way, and Superseded when the slot is not due: nothing is written then.
         """
         if record.state is not RunState.RUNNING:
@@ -70,6 +73,8 @@ class Runs(Room):
             record = replace(record, slot=slot)
         with self._database.deciding("write") as transaction:
             self._still_decides(transaction)
+            for known in lost:
+                forget(transaction, known, record.started_at)
             open_runs = self._read(transaction.rows(_OPEN, {}), run_of)
             other = conflict(open_runs, record, unmade=_unmade(transaction, record))
             if other is not None:
@@ -106,6 +111,18 @@ class Runs(Room):
     ) -> None:
         """Record what recovery found out about a dead owner's open run, as `finish` does. Raises Superseded."""
         self._end(_End(run=run_id, owner=None, outcome=outcome, at=now), slot_end, events)
+
+    def set_out(self, run_id: str, intended: Result, now: datetime) -> None:
+        """Write down on an open run what it is about to do; it stays where the run ends without a result.
+
+        Raises Superseded when the run is not open: then nothing may be done any more.
+        """
+        outcome = Outcome(state=RunState.RUNNING, result=intended)
+        row = {"id": run_id, "result": outcome_row(outcome, now)["result"]}
+        statement = "UPDATE run SET result = :result WHERE id = :id AND state = 'running'"
+        with self._database.writing("write") as transaction:
+            if transaction.change(statement, row) != 1:
+                raise _superseded(run_id, transaction.rows("SELECT state FROM run WHERE id = :id", row))
 
     def give_up(self, run_id: str, now: datetime, note: str) -> None:
         """End an open run as interrupted because a person says that nothing of it is at work any more.
@@ -207,8 +224,11 @@ def _write_end(transaction: Transaction, end: _End) -> None:
     if end.outcome.state not in TRANSITIONS[RunState.RUNNING]:
         raise ValueError(f"a running run cannot become {end.outcome.state}")
     row = outcome_row(end.outcome, end.at)
+    if end.outcome.result is None:
+        del row["result"]  # what it had set out to do stays on record
     owner: Values = {} if end.owner is None else owner_row(end.owner)
     sets = ", ".join(f"{column} = :{column}" for column in row)
+    # Compare-and-set: what recovery resolved meanwhile, because it took us for dead, is not written over.
     mine = "".join(f" AND {column} = :{column}" for column in owner)
     statement = f"UPDATE run SET {sets} WHERE id = :id AND state = 'running'{mine}"  # noqa: S608 (column names)
     if transaction.change(statement, {"id": end.run, **row, **owner}) != 1:
@@ -230,7 +250,7 @@ def _given_up(record: RunRecord, now: datetime, note: str) -> Event:
         severity=SEVERITIES[Topic.RUN_GIVEN_UP],
         tenant=record.tenant,
         policy=record.policy,
-        subject=f"{record.job} {record.policy} at {record.site}",
+        subject=f"{record.job} {called(record.policy, record.site)}",
         text=f"Run {record.id}, which {who} began at {record.started_at:%Y-%m-%d %H:%M} UTC, was given up: {note}",
         key="/".join((record.policy, record.job, record.vault)),
     )

@@ -30,9 +30,10 @@ CREATE TABLE run (
     peak_memory BIGINT NOT NULL,
     tool TEXT NOT NULL,
     slot TEXT,
+    proof TEXT,
     CONSTRAINT pk_run PRIMARY KEY (id),
     CONSTRAINT ck_run_state CHECK (state IN ('running', 'succeeded', 'partial', 'failed', 'skipped', 'blocked', 'interrupted')),
-    CONSTRAINT ck_run_job CHECK (job IN ('backup', 'replicate', 'check', 'restore-test', 'retention', 'restore')),
+    CONSTRAINT ck_run_job CHECK (job IN ('backup', 'replicate', 'audit', 'check', 'restore-test', 'retention', 'restore', 'report')),
     CONSTRAINT ck_run_finished CHECK ((state = 'running') = (finished_at IS NULL)),
     CONSTRAINT ck_run_failure CHECK ((failure_kind IS NULL) = (failure_message IS NULL))
 );
@@ -43,11 +44,17 @@ CREATE INDEX ix_run_open ON run (policy, job) WHERE state = 'running';
 
 CREATE UNIQUE INDEX uq_run_open ON run (policy, job) WHERE state = 'running' AND job <> 'restore';
 
-CREATE INDEX ix_run_check ON run (tenant, vault, finished_at) WHERE job = 'check';
-
 CREATE INDEX ix_run_slot ON run (slot) WHERE slot IS NOT NULL;
 
-CREATE INDEX ix_run_newest ON run (policy, job, vault, started_at, id);
+CREATE INDEX ix_run_newest ON run (policy, job, vault, started_at);
+
+CREATE INDEX ix_run_ended ON run (policy, job, vault, tenant, finished_at);
+
+CREATE INDEX ix_run_of_repository ON run (tenant, vault, job, finished_at) WHERE job IN ('audit', 'check');
+
+CREATE INDEX ix_run_proof ON run (tenant, vault, job, proof, finished_at) WHERE proof IS NOT NULL AND job IN ('audit', 'check');
+
+CREATE INDEX ix_run_differs ON run (tenant, vault, policy, finished_at) WHERE job = 'restore-test' AND substr(proof, 1, 1) = '-';
 
 CREATE TABLE settings_version (
     hash TEXT NOT NULL,
@@ -74,6 +81,12 @@ CREATE TABLE recovery_point (
 );
 
 CREATE INDEX ix_recovery_point_seen ON recovery_point (policy, vault, seen_at);
+
+CREATE INDEX ix_recovery_point_gone ON recovery_point (gone_at, seen_at) WHERE gone_at IS NOT NULL;
+
+CREATE INDEX ix_recovery_point_origin ON recovery_point (origin);
+
+CREATE INDEX ix_recovery_point_run ON recovery_point (run);
 
 CREATE INDEX ix_recovery_point_newest ON recovery_point (policy, vault, time) WHERE gone_at IS NULL;
 
@@ -105,7 +118,7 @@ CREATE TABLE line (
     cursor BIGINT NOT NULL,
     until BIGINT,
     CONSTRAINT pk_line PRIMARY KEY (id),
-    CONSTRAINT ck_line_job CHECK (job IN ('backup', 'replicate', 'check', 'restore-test', 'retention', 'restore'))
+    CONSTRAINT ck_line_job CHECK (job IN ('backup', 'replicate', 'audit', 'check', 'restore-test', 'retention', 'restore', 'report'))
 );
 
 CREATE UNIQUE INDEX uq_line_in_force ON line (policy, job, vault) WHERE until IS NULL;
@@ -136,7 +149,7 @@ CREATE TABLE slot (
     closed_at BIGINT,
     CONSTRAINT pk_slot PRIMARY KEY (id),
     CONSTRAINT ck_slot_state CHECK (state IN ('due', 'running', 'succeeded', 'partial', 'failed', 'missed', 'coalesced', 'skipped', 'blocked', 'interrupted')),
-    CONSTRAINT ck_slot_job CHECK (job IN ('backup', 'replicate', 'check', 'restore-test', 'retention', 'restore')),
+    CONSTRAINT ck_slot_job CHECK (job IN ('backup', 'replicate', 'audit', 'check', 'restore-test', 'retention', 'restore', 'report')),
     CONSTRAINT ck_slot_closed CHECK ((state IN ('due', 'running')) = (closed_at IS NULL)),
     CONSTRAINT ck_slot_reason CHECK (closed_at IS NULL OR why_kind IS NOT NULL),
     CONSTRAINT ck_slot_why CHECK ((why_kind IS NULL) = (why_text IS NULL) AND (why_kind IS NULL) = (why_other IS NULL)),
@@ -150,7 +163,51 @@ CREATE INDEX ix_slot_due ON slot (due, state);
 
 CREATE INDEX ix_slot_of_policy ON slot (policy, job, vault, due);
 
-CREATE INDEX ix_slot_of_line ON slot (line, "key");
+CREATE INDEX ix_slot_of_line ON slot (line, nominal);
+
+CREATE TABLE slot_sum (
+    line BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    until BIGINT NOT NULL,
+    succeeded BIGINT NOT NULL,
+    partial BIGINT NOT NULL,
+    failed BIGINT NOT NULL,
+    missed BIGINT NOT NULL,
+    coalesced BIGINT NOT NULL,
+    skipped BIGINT NOT NULL,
+    blocked BIGINT NOT NULL,
+    interrupted BIGINT NOT NULL,
+    CONSTRAINT pk_slot_sum PRIMARY KEY (line, kind),
+    CONSTRAINT ck_slot_sum_kind CHECK (kind IN ('sealed', 'removed'))
+);
+
+CREATE TRIGGER slot_made AFTER INSERT ON slot
+BEGIN
+    DELETE FROM slot_sum WHERE kind = 'sealed' AND line = new.line AND until > new.nominal;
+END;
+
+CREATE TRIGGER slot_changed AFTER UPDATE ON slot
+WHEN old.closed_at IS NOT NULL
+BEGIN
+    DELETE FROM slot_sum WHERE kind = 'sealed' AND line = old.line AND until > old.nominal;
+    DELETE FROM slot_sum WHERE kind = 'sealed' AND line = new.line AND until > new.nominal;
+END;
+
+CREATE TRIGGER slot_removed AFTER DELETE ON slot
+BEGIN
+    DELETE FROM slot_sum WHERE kind = 'sealed' AND line = old.line AND until > old.nominal;
+END;
+
+CREATE TRIGGER line_changed AFTER UPDATE ON line
+WHEN new.policy <> old.policy OR new.job <> old.job OR new.vault <> old.vault OR new.schedule <> old.schedule OR new.zone <> old.zone OR new.since <> old.since OR new.cursor < old.cursor OR coalesce(new.until, 0) <> coalesce(old.until, 0)
+BEGIN
+    DELETE FROM slot_sum WHERE kind = 'sealed' AND line = old.id AND (new.policy <> old.policy OR new.job <> old.job OR new.vault <> old.vault OR new.schedule <> old.schedule OR new.zone <> old.zone OR new.since <> old.since OR until > coalesce(new.until, new.cursor) + 1);
+END;
+
+CREATE TRIGGER line_removed AFTER DELETE ON line
+BEGIN
+    DELETE FROM slot_sum WHERE kind = 'sealed' AND line = old.id;
+END;
 
 CREATE TABLE event (
     id INTEGER NOT NULL,
@@ -232,4 +289,4 @@ CREATE TABLE lease (
     CONSTRAINT ck_lease_owner CHECK ((owner_host IS NULL) = (owner_boot IS NULL) AND (owner_host IS NULL) = (owner_pid IS NULL) AND (owner_host IS NULL) = (owner_started IS NULL))
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0003');
+INSERT INTO alembic_version (version_num) VALUES ('0005');

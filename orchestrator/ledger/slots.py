@@ -213,6 +213,7 @@ class Slots(Room):
         ]
         with self._database.deciding("write") as transaction:
             self._still_decides(transaction)
+            # One question for all: a statement that is run for many rows does not say which of them it did not change.
             due = {
                 row["id"]
                 for row in transaction.rows("SELECT id FROM slot WHERE closed_at IS NULL AND state = 'due'", {})

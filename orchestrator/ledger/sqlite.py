@@ -66,6 +66,7 @@ class SqliteDatabase:
         self._wal = path.with_name(f"{path.name}-wal")
         self._turn = RLock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which one was opened, whatever its name leads to by now
 
     @classmethod
     def open(cls, path: Path, *, create: bool, now: datetime) -> Self:
@@ -98,6 +99,7 @@ class SqliteDatabase:
     def _transaction(self, begin: str, doing: str) -> Iterator[SqliteTransaction]:
         with self._turn, told(doing, self.label):
             connection = self._connected()
+            self._check_the_file()
             connection.execute(begin)
             try:
                 yield SqliteTransaction(connection)
@@ -113,6 +115,15 @@ class SqliteDatabase:
             self._connection = connect(self._path)
         return self._connection
 
+    def _check_the_file(self) -> None:
+        """A file that is removed goes on to be written, and everything in it is gone in the end."""
+        found = _identity(self._path)
+        self._file = self._file or found
+        if found is None or found != self._file:
+            what = "is not there any more" if found is None else "was replaced by another file"
+            message = f"use the ledger {self._path}: it {what} while it was in use; put it back, or start anew"
+            raise LedgerError(Failure(kind=FailureKind.LEDGER_MISSING, message=message))
+
     def _rest(self) -> None:
         with suppress(FileNotFoundError):
             if self._wal.stat().st_size > _WAL_LIMIT:
@@ -127,7 +138,7 @@ class SqliteDatabase:
             with _half(path) as half:
                 _copy_of_one_instant(self._path, half)
                 half.replace(path)
-            _sync(path.parent)
+            _sync(path.parent)  # or a power cut may bring the former file back
 
     def close(self) -> None:
         """Give back the connection; the next transaction opens another."""
@@ -135,6 +146,15 @@ class SqliteDatabase:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at a path: its device and inode."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -175,6 +195,7 @@ def _half(path: Path) -> Iterator[Path]:
 def _build(path: Path) -> None:
     """All tables at once: the migrations would build the same, and take alembic and half a second for it."""
     with closing(connect(path)) as connection:
+        # The transaction is in the script: executescript ends any that is open before it begins.
         connection.executescript(f"BEGIN; {_SCHEMA.read_text(encoding='utf-8')} COMMIT;")
 
 

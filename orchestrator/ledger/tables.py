@@ -15,6 +15,7 @@ from jobs.event import Severity
 from jobs.history import Job, RunState
 from jobs.notice import NoticeState
 from jobs.slot import SlotState
+from jobs.tally import SumKind
 
 _NAMES: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -27,9 +28,12 @@ METADATA: Final = MetaData(naming_convention=_NAMES)  # named constraints, becau
 
 IS_OPEN: Final = "state = 'running'"  # literal, so that SQLite can prove a partial index fits
 IS_OPEN_ALONE: Final = f"{IS_OPEN} AND job <> 'restore'"  # people may restore from one policy at the same time
-IS_CHECK: Final = "job = 'check'"
+IS_OF_REPOSITORY: Final = "job IN ('audit', 'check')"  # see jobs.history.OF_REPOSITORY
+IS_PROOF: Final = f"proof IS NOT NULL AND {IS_OF_REPOSITORY}"
+DIFFERS: Final = "job = 'restore-test' AND substr(proof, 1, 1) = '-'"
 OF_A_SLOT: Final = "slot IS NOT NULL"
 IS_THERE: Final = "gone_at IS NULL"
+IS_GONE: Final = "gone_at IS NOT NULL"
 IN_FORCE: Final = "until IS NULL"
 NOT_CLOSED: Final = "closed_at IS NULL"
 NOT_TOLD: Final = "state = 'pending'"
@@ -61,9 +65,12 @@ class Run(_Row, table=True):
         CheckConstraint(_one_of("job", Job), name="job"),
         CheckConstraint(f"({IS_OPEN}) = (finished_at IS NULL)", name="finished"),
         CheckConstraint("(failure_kind IS NULL) = (failure_message IS NULL)", name="failure"),
-        Index("ix_run_newest", "policy", "job", "vault", "started_at", "id"),
+        Index("ix_run_newest", "policy", "job", "vault", "started_at"),
+        Index("ix_run_ended", "policy", "job", "vault", "tenant", "finished_at"),
         Index("ix_run_started_at", "started_at"),
-        Index("ix_run_check", "tenant", "vault", "finished_at", **_only(IS_CHECK)),
+        Index("ix_run_of_repository", "tenant", "vault", "job", "finished_at", **_only(IS_OF_REPOSITORY)),
+        Index("ix_run_proof", "tenant", "vault", "job", "proof", "finished_at", **_only(IS_PROOF)),
+        Index("ix_run_differs", "tenant", "vault", "policy", "finished_at", **_only(DIFFERS)),
         Index("ix_run_slot", "slot", **_only(OF_A_SLOT)),
         Index("ix_run_open", "policy", "job", **_only(IS_OPEN)),
         Index(
@@ -99,6 +106,7 @@ class Run(_Row, table=True):
     peak_memory: int = Field(sa_type=BigInteger)
     tool: str = Field(sa_type=Text)
     slot: str | None = Field(sa_type=Text)
+    proof: str | None = Field(sa_type=Text)  # what it proves or disproves, in short: see proofs.py
 
 
 class RecoveryPoint(_Row, table=True):
@@ -107,6 +115,9 @@ class RecoveryPoint(_Row, table=True):
     __tablename__ = "recovery_point"
     __table_args__ = (
         Index("ix_recovery_point_seen", "policy", "vault", "seen_at"),
+        Index("ix_recovery_point_gone", "gone_at", "seen_at", **_only(IS_GONE)),
+        Index("ix_recovery_point_origin", "origin"),
+        Index("ix_recovery_point_run", "run"),
         Index(
             "ix_recovery_point_newest",
             "policy",
@@ -175,7 +186,7 @@ class Line(_Row, table=True):
     source_vault: str | None = Field(sa_type=Text)
     schedule: str = Field(sa_type=Text)
     after_job: str | None = Field(sa_type=Text)
-    zone: str = Field(sa_type=Text)
+    zone: str = Field(sa_type=Text)  # and the names that are taken, after blanks
     splay: int = Field(sa_type=BigInteger)
     catch_up: int | None = Field(sa_type=BigInteger)
     settings_hash: str = Field(sa_type=Text)
@@ -200,7 +211,7 @@ class Slot(_Row, table=True):
         Index("ix_slot_open", "due", "id", **_only(NOT_CLOSED)),
         Index("ix_slot_due", "due", "state"),
         Index("ix_slot_of_policy", "policy", "job", "vault", "due"),
-        Index("ix_slot_of_line", "line", "key"),
+        Index("ix_slot_of_line", "line", "nominal"),
     )
 
     id: str = Field(primary_key=True, sa_type=Text)
@@ -226,6 +237,29 @@ class Slot(_Row, table=True):
     attempts: int = Field(sa_type=BigInteger)
     retry_at: int | None = Field(sa_type=BigInteger)
     closed_at: int | None = Field(sa_type=BigInteger)
+
+
+class SlotSum(_Row, table=True):
+    """How many of a line's slots, of the moments before `until`, ended in each state: see seals.py.
+
+    Of `sealed` ones it is known that they add up; triggers remove the row when anything of them is touched. `removed`
+    ones are among them, and are no more.
+    """
+
+    __tablename__ = "slot_sum"
+    __table_args__ = (CheckConstraint(_one_of("kind", SumKind), name="kind"),)
+
+    line: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    kind: str = Field(primary_key=True, sa_type=Text)
+    until: int = Field(sa_type=BigInteger)
+    succeeded: int = Field(sa_type=BigInteger)
+    partial: int = Field(sa_type=BigInteger)
+    failed: int = Field(sa_type=BigInteger)
+    missed: int = Field(sa_type=BigInteger)
+    coalesced: int = Field(sa_type=BigInteger)
+    skipped: int = Field(sa_type=BigInteger)
+    blocked: int = Field(sa_type=BigInteger)
+    interrupted: int = Field(sa_type=BigInteger)
 
 
 class Event(_Row, table=True):

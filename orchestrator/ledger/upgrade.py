@@ -27,6 +27,7 @@ def upgrade_sqlite(connect: Callable[[], sqlite3.Connection], label: str, before
     Raises LedgerError or sqlite3.Error.
     """
     engine = create_engine("sqlite://", creator=connect, poolclass=pool.NullPool)
+    # These connections begin nothing by themselves; at once, so that of two processes one finds it done.
     event.listen(engine, "begin", _begin_immediate)
     try:
         with engine.begin() as connection:
@@ -70,6 +71,7 @@ def configuration(connection: Connection) -> Config:
 
     options: dict[str, Any] = {"connection": connection, "metadata": METADATA}
     config = Config(attributes=options)
+    # A folder's name may hold a percent sign, which alembic would take for one of its variables.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config

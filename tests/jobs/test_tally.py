@@ -126,3 +126,40 @@ def test_a_part_of_the_time_and_the_rest_add_up_to_the_whole(start: int, hours: 
         return told.expected
 
     assert part(None, begin) + part(begin, end) + part(end, None) == 4 * DAYS
+
+
+def test_rows_that_are_in_no_state_or_in_two_do_not_add_up() -> None:
+    assert Tally(expected=2, found=2, by_job={Job.BACKUP: {SlotState.SUCCEEDED: 2}}).adds_up
+    assert not Tally(expected=2, found=2, by_job={Job.BACKUP: {SlotState.SUCCEEDED: 1}}).adds_up
+    assert not Tally(expected=2, found=2, by_job={Job.BACKUP: {SlotState.SUCCEEDED: 2, SlotState.DUE: 1}}).adds_up
+
+
+def test_the_versions_of_a_line_answer_for_each_other_in_whatever_order_lines_are_told() -> None:
+    (line, other, *_) = lines_of(policy(), NOW)
+    edited = NOW + 2 * DAY
+    old = replace(line, id=1, cursor=edited, until=edited)
+    new = replace(line, id=3, since=edited, cursor=edited, settings_hash="other")
+    made = [replace(slot, line=3) for slot in births(replace(line, id=1), edited).slots]
+    told = counted([old, replace(other, id=2), new], made)
+    assert told.adds_up
+    assert told.found == 2
+
+
+def test_nothing_is_left_to_be_made_of_a_line_that_has_ended() -> None:
+    (line, *_) = lines_of(policy(), NOW)
+    ended = replace(line, id=1, until=NOW)
+    assert tally([ended], lambda _: (), passed=NOW + 3 * DAY).unmade == {}
+    assert tally([replace(ended, until=None)], lambda _: (), passed=NOW + 3 * DAY).unmade == {Job.BACKUP: 3}
+
+
+def test_the_hundred_that_are_named_are_the_first_of_all_lines_in_their_order() -> None:
+    one, other = (
+        replace(line, id=number, cursor=NOW + 60 * DAY) for number, line in enumerate(lines_of(policy(), NOW)[:2])
+    )
+    names = [slot.id for line in (one, other) for slot in births(replace(line, cursor=NOW), NOW + 60 * DAY).slots]
+    for lines in ([one, other], [other, one]):
+        told = counted(lines, [])
+        assert told.missing == tuple(names[:100])
+        assert told.missing_count == 120
+    at_most = replace(one, cursor=NOW + 100 * DAY)
+    assert len(counted([at_most, other], []).missing) == 100

@@ -271,6 +271,7 @@ lines = st.builds(
     since=moments,
     cursor=moments,
     until=_maybe,
+    taken=st.sampled_from([(), ("L2026-11-22T02:30",), ("L2026-11-21T14:00", "L2026-11-22T02:30")]),
 )
 happenings = st.builds(
     Event,

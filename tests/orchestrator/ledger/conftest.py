@@ -44,3 +44,11 @@ def ledger(url: str) -> Iterator[Ledger]:
     """A new, empty ledger."""
     with Ledger.open(url, create=True, now=NOW) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new ledger's file, to copy."""
+    path = tmp_path_factory.mktemp("empty") / "ledger.db"
+    Ledger.open(f"sqlite:///{path}", create=True, now=NOW).close()
+    return path

@@ -342,3 +342,20 @@ def test_a_current_file_is_used_without_the_slow_libraries(tmp_path: Path) -> No
     )
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert said.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+def test_a_file_that_is_taken_away_under_us_is_noticed_at_once(tmp_path: Path, what: str) -> None:
+    """Else all goes on, green, into a file without a name; and a second scheduler begins on the new one."""
+    path = tmp_path / "tandem.db"
+    with Ledger.open(f"sqlite:///{path}", create=True, now=NOW) as ledger:
+        assert ledger.runs() == ()
+        path.rename(tmp_path / "elsewhere.db")
+        if what == "replaced":
+            Ledger.open(f"sqlite:///{path}", create=True, now=NOW).close()
+        with pytest.raises(LedgerError, match="while it was in use") as caught:
+            ledger.runs()
+        assert caught.value.kind is FailureKind.LEDGER_MISSING
+        path.unlink(missing_ok=True)
+        (tmp_path / "elsewhere.db").rename(path)  # put back
+        assert ledger.runs() == ()

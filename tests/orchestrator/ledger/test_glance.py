@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.history import (
+    AuditResult,
     BackupResult,
     CheckResult,
     Job,
@@ -39,7 +40,9 @@ DAY: Final = timedelta(days=1)
 
 
 def _policy(name: str, tenant: str, read_data: str) -> Policy:
-    limits = Objectives(rpo=DAY, replica_lag=DAY, rto=DAY, check_age=DAY / 16, restore_test_age=DAY / 16)
+    limits = Objectives(
+        rpo=DAY, replica_lag=DAY, rto=DAY, audit_age=DAY / 16, check_age=DAY / 16, restore_test_age=DAY / 16
+    )
     return Policy(
         tenant=TenantName(tenant),
         name=PolicyName(name),
@@ -59,8 +62,15 @@ RESULTS: Final[tuple[tuple[Job, Result | None], ...]] = (
     (Job.BACKUP, BackupResult()),
     (Job.BACKUP, BackupResult(changed_count=2)),
     (Job.REPLICATE, ReplicateResult()),
+    (Job.AUDIT, None),
     (Job.CHECK, None),
     (Job.RESTORE_TEST, None),
+    *(
+        (Job.AUDIT, AuditResult(files=files, damaged=bad, findings=("data/aa/x: rotten",) * bad, control=control))
+        for files in (0, 3)
+        for bad in (0, 2)
+        for control in (False, True)
+    ),
     *(
         (Job.CHECK, CheckResult(read_data=read, errors=bad))
         for read in ("none", "10%", "1/4", "100%")
@@ -167,14 +177,6 @@ def few_at_a_time(ledger: Ledger) -> tuple[Assessment, ...]:
     return tuple(found)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new ledger's file, to copy."""
-    path = tmp_path_factory.mktemp("empty") / "ledger.db"
-    Ledger.open(f"sqlite:///{path}", create=True, now=NOW).close()
-    return path
-
-
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=runs | proofs, seen=points)
 def test_a_glance_at_any_history_is_judged_like_all_of_it(
@@ -276,7 +278,7 @@ def test_tenants_with_one_snapshot_id_are_not_mixed_up(ledger: Ledger) -> None:
         ("SELECT * FROM slot WHERE 1 = 1 ORDER BY due DESC, id DESC LIMIT 9", "ix_slot_due"),
         ("SELECT * FROM slot WHERE policy = 'a' AND job = 'b' ORDER BY due DESC, id DESC LIMIT 9", "ix_slot_of_policy"),
         ("SELECT state, count(*) FROM slot WHERE due >= 1 AND due < 2 GROUP BY state", "COVERING INDEX ix_slot_due"),
-        ("SELECT key FROM slot WHERE line = 1", "COVERING INDEX ix_slot_of_line"),
+        ("SELECT id FROM slot WHERE line = 1 AND nominal >= 1", "ix_slot_of_line"),
         ("SELECT * FROM line WHERE until IS NULL ORDER BY policy, job, vault", "uq_line_in_force"),
         ("SELECT * FROM event WHERE id > 1 ORDER BY id LIMIT 9", "INTEGER PRIMARY KEY"),
         ("SELECT * FROM notice WHERE state = 'pending' AND next_at <= 1 ORDER BY next_at, id", "ix_notice_pending"),

@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.history import BackupResult, Job, RecoveryPoint, RunRecord, RunState
 from jobs.integrity import assess
+from jobs.period import Period
 from orchestrator.ledger.ledger import Ledger
+from reports.register import ran_in
 from tests.orchestrator.ledger.build import NOW
 from tests.orchestrator.ledger.test_glance import POLICIES, RESULTS, VAULTS, _point, _run, points, proofs, put, runs
 
@@ -22,21 +23,19 @@ from tests.orchestrator.ledger.test_glance import POLICIES, RESULTS, VAULTS, _po
 def assert_it_tells_all(ledger: Ledger, since: datetime, at: datetime) -> None:
     seen = ledger.hindsight(since, at)
     every_run, every_point = ledger.runs(until=at), ledger.points_ever(at)
-    assert {run for run in every_run if run.started_at >= since} <= set(seen.runs) <= set(every_run)
+    assert set(seen.runs) <= set(every_run)
+    period = Period(text="that time", start=since, end=at)
+    ran, wanted = ledger.ran(since, at), ran_in(every_run, period, at)
+    assert (ran.counted, ran.bad) == (wanted.counted, wanted.bad)
+    within = [run for run in every_run if run.started_at >= since]
+    assert ran.newest == next(iter(within), None)
+    assert set(ran.heard) == {run.settings_hash for run in within}
     assert (
         {point for point in every_point if point.seen_at >= since or point.gone_at is None or point.gone_at >= since}
         <= set(seen.points)
         <= set(every_point)
     )
     assert assess(POLICIES, seen.runs, seen.points, at) == assess(POLICIES, every_run, every_point, at)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new ledger's file, to copy."""
-    path = tmp_path_factory.mktemp("empty") / "ledger.db"
-    Ledger.open(f"sqlite:///{path}", create=True, now=NOW).close()
-    return path
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -36,6 +36,33 @@ def test_a_claimed_run_is_open_until_it_is_finished(ledger: Ledger) -> None:
     assert ledger.run(run().id) == replace(run(), state=RunState.SUCCEEDED, finished_at=later(minutes=3))
 
 
+def test_what_is_lost_is_forgotten_with_the_claim_and_is_then_that_runs_alone(ledger: Ledger) -> None:
+    """Else whoever came in between would make it as well, or would be refused what it was promised."""
+    known = repository()
+    ledger.remember(known)
+    made = point()
+    ledger.arrive([made])
+    reader = run(2, job=Job.CHECK, policy="other", tenant=known.tenant, vault=known.vault)
+    ledger.claim(reader)
+    wanted = run(3, tenant=known.tenant, vault=known.vault)
+    with pytest.raises(Busy, match=reader.id):
+        ledger.claim(wanted, lost=[known])
+    assert ledger.repository(*known.key) == known
+    assert ledger.points() == (made,)
+    ledger.finish(reader.id, OWNER, DONE, later(minutes=1))
+
+    ledger.claim(wanted, lost=[known])
+    assert ledger.repository(*known.key) is None
+    assert ledger.points() == ()
+    beside = run(4, policy="other", tenant=known.tenant, vault=known.vault)
+    with pytest.raises(Busy, match=wanted.id):
+        ledger.claim(beside)
+    another = replace(known, config_sha256="f" * 64)
+    ledger.remember(another)
+    ledger.claim(beside, lost=[known])  # which was begun anew already, and is not lost
+    assert ledger.repository(*known.key) == another
+
+
 def test_everything_a_run_found_out_is_kept(ledger: Ledger) -> None:
     outcome = Outcome(
         state=RunState.PARTIAL,

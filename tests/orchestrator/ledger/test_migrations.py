@@ -15,9 +15,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from jobs.failure import FailureKind
-from jobs.history import RunState
+from jobs.history import Job, RunState
 from orchestrator.ledger.codec import point_row, repository_row, run_row
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.ledger.place import HEAD, REVISIONS
@@ -47,6 +48,7 @@ TABLES = {
     "repository",
     "line",
     "slot",
+    "slot_sum",
     "event",
     "notice",
     "outbox",
@@ -147,6 +149,16 @@ def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(url: str, revision: 
         ledger.arrive([point()])
     with connected(url) as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == HEAD
+
+
+def test_an_upgraded_ledger_takes_jobs_that_the_old_one_did_not_know(url: str) -> None:
+    old_ledger(url, "0003")
+    with Ledger.open(url, create=False, now=NOW) as ledger:
+        for number, job in enumerate((Job.AUDIT, Job.REPORT), start=5):
+            ledger.record(over(number, job=job))
+        assert {one.job for one in ledger.runs()} == {run().job, Job.AUDIT, Job.REPORT}
+    with connected(url) as connection, pytest.raises(IntegrityError):
+        connection.execute(text("UPDATE run SET job = 'no such job'"))
 
 
 @pytest.mark.parametrize("name", ["run", "settings_version", "recovery_point", "repository"])

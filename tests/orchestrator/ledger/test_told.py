@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from jobs.event import Topic
-from jobs.notice import NoticeState
+from jobs.failure import Failure, FailureKind
+from jobs.history import Outcome, RunState
+from jobs.notice import Deliveries, NoticeState
 from jobs.policy import PolicyName, TenantName
 from orchestrator.ledger.ledger import Ledger, Superseded
-from tests.orchestrator.ledger.build import NOW, alarm, happening, later, message
+from tests.orchestrator.ledger.build import NOW, alarm, happening, later, message, run
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
@@ -72,17 +74,13 @@ def test_a_notice_is_pending_from_its_moment_on_until_it_is_settled(ledger: Ledg
     ledger.queue([message(2), message(1), message(3)], 3)
     second, first, third = ledger.notices()
     assert ledger.pending_notices(later(seconds=2)) == (first, second)
-    ledger.settle(first.id, NoticeState.PENDING, 1, later(minutes=5), "no answer \udcff", later(seconds=9))
-    ledger.settle(second.id, NoticeState.DELIVERED, 1, second.next_at, "", later(seconds=9))
-    ledger.settle(third.id, NoticeState.GIVEN_UP, 8, third.next_at, "no answer", later(days=3))
+    told = replace(second, state=NoticeState.DELIVERED, attempts=1, delivered_at=later(seconds=9))
+    given_up = replace(third, state=NoticeState.GIVEN_UP, attempts=8, error="no answer")
     waiting = replace(first, attempts=1, next_at=later(minutes=5), error="no answer \udcff")
+    ledger.settle_each([waiting, told, given_up])
     assert ledger.pending_notices(later(minutes=4)) == ()
     assert ledger.pending_notices(later(minutes=5)) == (waiting,)
-    assert ledger.notices() == (
-        replace(second, state=NoticeState.DELIVERED, attempts=1, delivered_at=later(seconds=9)),
-        waiting,
-        replace(third, state=NoticeState.GIVEN_UP, attempts=8, error="no answer"),
-    )
+    assert ledger.notices() == (told, waiting, given_up)
     assert ledger.notices(later(seconds=2), later(seconds=3)) == ledger.notices()[:1]
 
 
@@ -90,11 +88,10 @@ def test_a_notice_is_pending_from_its_moment_on_until_it_is_settled(ledger: Ledg
 def test_a_notice_is_settled_once(ledger: Ledger, state: NoticeState) -> None:
     ledger.queue([message()], 1)
     (one,) = ledger.notices()
-    ledger.settle(one.id, state, 1, NOW, "", NOW)
+    delivered_at = NOW if state is NoticeState.DELIVERED else None
+    ledger.settle_each([replace(one, state=state, attempts=1, delivered_at=delivered_at)])
     settled = ledger.notices()
-    for number in (one.id, one.id + 1):
-        with pytest.raises(Superseded, match=f"notice {number}"):
-            ledger.settle(number, NoticeState.PENDING, 2, NOW, "", NOW)
+    ledger.settle_each([replace(one, attempts=2), replace(one, id=one.id + 1, attempts=2)])
     assert ledger.notices() == settled
 
 
@@ -110,6 +107,86 @@ def test_deliveries_are_settled_together_with_what_follows_from_them(ledger: Led
     ledger.settle_each([replace(first, attempts=4711)])  # no longer pending
     assert list(ledger.notices()) == settled
     assert [event.text for event in ledger.events()] == ["event 1"]
+
+
+def test_what_became_of_the_notices_of_a_time_stays_what_it_was_at_its_end(ledger: Ledger) -> None:
+    """Hours 0 to 9, one notice an hour; what is settled after an hour does not change what is said of it."""
+    made = [message(number, made_at=later(hours=number), next_at=later(hours=number)) for number in range(10)]
+    ledger.queue([*made, message(20, channel="chat", made_at=later(hours=3), tenant=None)], 1)
+    at_once, late, put_off, lost, *others = ledger.notices()
+    gone = NoticeState.DELIVERED
+    ledger.settle_each(
+        [
+            replace(at_once, state=gone, delivered_at=later(hours=1)),
+            replace(late, state=gone, attempts=2, error="no answer", delivered_at=later(hours=4)),
+            replace(put_off, state=gone, error="no answer", delivered_at=later(hours=7)),
+        ]
+    )
+    (chat, before) = ledger.deliveries(NOW, later(hours=5))
+    assert chat == Deliveries(channel="chat", made=1, waiting=1)
+    assert before == Deliveries(channel="mail", made=5, at_once=1, late=1, waiting=3, longest=later(hours=3) - NOW)
+    ledger.settle_each(
+        [replace(lost, state=NoticeState.GIVEN_UP, attempts=9, next_at=later(hours=6), error="no answer")]
+    )
+    ledger.settle_each(replace(each, state=gone, delivered_at=later(hours=8)) for each in others)
+    assert ledger.deliveries(NOW, later(hours=5)) == (chat, before)
+    _, after = ledger.deliveries(later(hours=5), later(hours=10))
+    assert after == Deliveries(
+        channel="mail", made=5, carried=3, at_once=6, late=1, given_up=1, longest=later(hours=5) - NOW
+    )
+    assert ledger.deliveries(later(hours=8), later(hours=9), tenant="south") == ()
+    (own,) = ledger.deliveries(later(hours=3), later(hours=4), tenant="north")
+    assert (own.channel, own.made, own.carried) == ("mail", 1, 2)
+
+
+def test_a_channel_is_troubled_until_it_takes_something(ledger: Ledger) -> None:
+    ledger.queue([message(number, channel=name) for number, name in enumerate(("a", "b", "c"))], 1)
+    waits, lost, well = ledger.notices()
+    assert ledger.troubled_channels() == frozenset()
+    ledger.settle_each(
+        [
+            replace(waits, attempts=1, error="no answer"),
+            replace(lost, state=NoticeState.GIVEN_UP, next_at=later(hours=6), error="no answer"),
+            replace(well, state=NoticeState.DELIVERED, attempts=1, error="no answer", delivered_at=later(hours=6)),
+        ]
+    )
+    assert ledger.troubled_channels() == {"a", "b"}
+    ledger.queue([message(9, channel="b")], 1)
+    (more,) = (notice for notice in ledger.notices() if notice.subject == "notice 9")
+    ledger.settle_each([replace(more, state=NoticeState.DELIVERED, delivered_at=later(hours=7))])
+    assert ledger.troubled_channels() == {"a"}
+
+
+# --- why runs did not succeed -----------------------------------------------------------------------------------------
+
+
+def ended(ledger: Ledger, number: int, **changes: Any) -> None:
+    """A run that began at that hour and ended badly half an hour later."""
+    kind = changes.pop("kind", FailureKind.DISK_FULL)
+    failure = None if kind is None else Failure(kind=kind, message=f"message {number}")
+    state = RunState.INTERRUPTED if kind is None else RunState.FAILED
+    began = run(number, id=f"run-{number}", started_at=later(hours=number), **changes)
+    ledger.claim(began)
+    ledger.finish(
+        began.id, began.owner, Outcome(state=state, failure=failure, note="cut off"), later(hours=number + 0.5)
+    )
+
+
+def test_runs_that_went_wrong_alike_are_counted_as_one_and_stay_what_they_were(ledger: Ledger) -> None:
+    """A thousand of one kind hide none of another; what is known of a time is what was known at its end."""
+    for number in range(4):
+        ended(ledger, number, policy=PolicyName("mail" if number == 2 else "files"))
+    ended(ledger, 4, kind=None)
+    ended(ledger, 5, kind=FailureKind.KILLED, tenant=TenantName("south"), policy=PolicyName("other"))
+    full, cut_off, killed = ledger.setbacks(NOW, later(hours=9))
+    assert (full.kind, full.runs, full.policies, full.state) == ("disk-full", 4, 2, RunState.FAILED)
+    assert (full.first, full.last) == (NOW, later(hours=3))
+    assert (full.first_text, full.text) == ("message 0", "message 3")
+    assert (cut_off.kind, cut_off.state, cut_off.text) == ("", RunState.INTERRUPTED, "cut off")
+    assert [each.kind for each in ledger.setbacks(NOW, later(hours=9), tenant="south")] == [killed.kind] == ["killed"]
+    (then,) = ledger.setbacks(NOW, later(hours=3.2))  # the fourth was under way
+    assert (then.runs, then.last, then.text) == (3, later(hours=2), "message 2")
+    assert ledger.setbacks(later(hours=6), later(hours=9)) == ()
 
 
 # --- alarms -----------------------------------------------------------------------------------------------------------
