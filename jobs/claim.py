@@ -2,7 +2,9 @@
 
 restic takes a shared lock to back up, copy and restore, and an exclusive one to check, forget and prune:
 https://restic.readthedocs.io/en/stable/100_references.html#locks. Deciding it here first means that a refusal names the
-run that is in the way, and that no lock of a living process is ever met by surprise.
+run that is in the way, and that no lock of a living process is ever met by surprise. An audit has no password to take a
+lock with. It is held back here alone: beside a prune nobody could tell what was removed from what was lost, and a
+second audit of the same files would only take the disk from the first.
 """
 
 from __future__ import annotations
@@ -24,24 +26,36 @@ class Hold(StrEnum):
     """How a job holds the repositories that it works on."""
 
     SHARED = "shared"
+    READING = "reading"  # beside those who share it, and not beside another of its like
     EXCLUSIVE = "exclusive"
+    NONE = "none"  # it works on none
 
 
 HOLDS: Final[Mapping[Job, Hold]] = MappingProxyType(
     {
         Job.BACKUP: Hold.SHARED,
         Job.REPLICATE: Hold.SHARED,
+        Job.AUDIT: Hold.READING,
         Job.CHECK: Hold.EXCLUSIVE,
         Job.RESTORE_TEST: Hold.SHARED,
         Job.RETENTION: Hold.EXCLUSIVE,
         Job.RESTORE: Hold.SHARED,
+        Job.REPORT: Hold.NONE,
     }
 )
 
 # Which holds a hold cannot be beside.
 AGAINST: Final[Mapping[Hold, tuple[Hold, ...]]] = MappingProxyType(
-    {Hold.SHARED: (Hold.EXCLUSIVE,), Hold.EXCLUSIVE: (Hold.EXCLUSIVE, Hold.SHARED)}
+    {
+        Hold.SHARED: (Hold.EXCLUSIVE,),
+        Hold.READING: (Hold.EXCLUSIVE, Hold.READING),
+        Hold.EXCLUSIVE: (Hold.EXCLUSIVE, Hold.SHARED, Hold.READING),
+        Hold.NONE: (),
+    }
 )
+
+# Which of them restic locks the repository for.
+LOCKING: Final = frozenset({Hold.SHARED, Hold.EXCLUSIVE})
 
 
 class Work(Protocol):
@@ -78,6 +92,8 @@ def repositories(run: Work) -> frozenset[Repository]:
 
 
 def _held(run: Work) -> tuple[Repository, ...]:
+    if HOLDS[run.job] is Hold.NONE:
+        return ()
     one = (run.tenant, run.vault)
     return (one,) if run.source_vault is None else (one, (run.tenant, run.source_vault))
 
@@ -89,8 +105,8 @@ def clash(one: Work, other: Work) -> bool:
     """
     if (one.policy, one.job) == (other.policy, other.job) and one.job is not Job.RESTORE:
         return True
-    alone = Hold.EXCLUSIVE in {HOLDS[one.job], HOLDS[other.job]}
-    return alone and not repositories(one).isdisjoint(repositories(other))
+    apart = HOLDS[other.job] in AGAINST[HOLDS[one.job]]
+    return apart and not repositories(one).isdisjoint(repositories(other))
 
 
 def conflict(

@@ -18,7 +18,7 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from jobs.policy import PolicyName, Retention
-from jobs.snapshot import Snapshot
+from jobs.snapshot import Snapshot, age
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +82,8 @@ def _data_first(snapshot: Snapshot) -> tuple[bool, float, str]:
     return snapshot.content != "data", -snapshot.time.timestamp(), snapshot.id
 
 
-def _age(point: Point) -> tuple[datetime, str]:
-    return point.time, point.run
+def _age(point: Point) -> tuple[datetime, str, str]:
+    return age(point.snapshots[0])
 
 
 def decide(points: Iterable[Point], retention: Retention, *, now: datetime, zone: tzinfo) -> Decision:

@@ -59,6 +59,14 @@ class Snapshot:
         return self.original or self.id
 
 
+def age(snapshot: Snapshot) -> tuple[datetime, str, str]:
+    """What sorts a policy's snapshots oldest first, at every site alike.
+
+    restic was told whole seconds, so that of two in one the run says more: its id begins with its moment.
+    """
+    return snapshot.time, snapshot.run or "", snapshot.origin
+
+
 def tags(*, policy: PolicyName, run: str, content: Content, stream: bool = False) -> tuple[str, ...]:
     """The tags that a backup sets. restic's tags may not hold a comma; names and run ids never do."""
     return (TAG, f"policy={policy}", f"run={run}", f"content={content}", *((STREAM,) if stream else ()))
@@ -83,7 +91,7 @@ def parity(first: Iterable[Snapshot], second: Iterable[Snapshot]) -> Parity:
     """Join two sites' snapshots on their origin and compare the trees."""
     here = {snapshot.origin: snapshot for snapshot in first}
     there = {snapshot.origin: snapshot for snapshot in second}
-    both = sorted(here.keys() & there.keys(), key=lambda origin: (here[origin].time, origin))
+    both = sorted(here.keys() & there.keys(), key=lambda origin: age(here[origin]))
     return Parity(
         equal=tuple(here[origin] for origin in both if here[origin].tree == there[origin].tree),
         missing=_in_time(here[origin] for origin in here.keys() - there.keys()),
@@ -93,4 +101,4 @@ def parity(first: Iterable[Snapshot], second: Iterable[Snapshot]) -> Parity:
 
 
 def _in_time(snapshots: Iterable[Snapshot]) -> tuple[Snapshot, ...]:
-    return tuple(sorted(snapshots, key=lambda snapshot: (snapshot.time, snapshot.id)))
+    return tuple(sorted(snapshots, key=age))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,13 +11,16 @@ from typing import Final
 from jobs import claim
 from jobs.failure import Failure, FailureKind
 from jobs.history import Job, Outcome, Owner, RunRecord, RunState
+from jobs.lock import told
 from jobs.plan import Plan, Skip, Step, StepKey
 from jobs.policy import Policy, PolicyName, SiteName
+from orchestrator import fault
 from orchestrator.clock import new_run_id
 from orchestrator.ledger.ledger import Busy, LedgerError
-from orchestrator.work import backup, check, replicate, repositories, restore_test, retention
+from orchestrator.work import audit, backup, check, locks, replicate, repositories, restore_test, retention
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
+from targets.process import children
 
 # A run's id, its step, policy and tools in; an outcome out, or a TargetError.
 Work = Callable[[str, Step, Policy, Tools], Outcome]
@@ -25,13 +28,16 @@ Work = Callable[[str, Step, Policy, Tools], Outcome]
 WORK: Final[Mapping[Job, Work]] = {
     Job.BACKUP: backup.work,
     Job.REPLICATE: replicate.work,
+    Job.AUDIT: audit.work,
     Job.CHECK: check.work,
     Job.RESTORE_TEST: restore_test.work,
     Job.RETENTION: retention.work,
 }
 
+# What is done also where there is no restic.
+WITHOUT_RESTIC: Final = frozenset({Job.AUDIT, Job.REPORT})
 _GOOD: Final = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
-# After these, restic may have had no chance to remove its lock; whose process is dead, because it was our child.
+# After these, restic may have had no chance to remove its lock.
 _MAY_LEAVE_A_LOCK: Final = frozenset(
     {
         FailureKind.CANCELLED,
@@ -73,7 +79,7 @@ def execute(
     """
     done: dict[StepKey, RunRecord] = {}
     for step in plan.steps:
-        begun = intent(step, tools.clock.now(), owner, tool=tools.engine.tool, note=note)
+        begun = intent(step, tools.clock.now(), owner, tool=tool_of(step.job, tools), note=note)
         why_not = _why_not(step, done, tools)
         if why_not:
             done[step.key] = _blocked(replace(begun, note=why_not), tools, tell)
@@ -115,13 +121,18 @@ def record_refusals(
                 settings_hash=policy.settings_hash,
             )
             now = tools.clock.now()
-            begun = intent(step, now, owner, tool=tools.engine.tool, note=skip.reason.words)
+            begun = intent(step, now, owner, tool=tool_of(step.job, tools), note=skip.reason.words)
             tools.ledger.record(replace(begun, state=RunState.SKIPPED, finished_at=begun.started_at))
 
 
 def bound(step: Step, policy: Policy, tools: Tools) -> Callable[[str], Outcome]:
     """A step's work, in want of nothing but its run's id."""
     return lambda run: WORK[step.job](run, step, policy, tools)
+
+
+def tool_of(job: Job, tools: Tools) -> str:
+    """Which restic goes on record with a run of this job; none where it has no part. Raises TargetError."""
+    return "" if job in WITHOUT_RESTIC else tools.engine.tool
 
 
 def intent(step: Step, now: datetime, owner: Owner, *, tool: str, slot: str | None = None, note: str = "") -> RunRecord:
@@ -155,20 +166,35 @@ def attempt(
 
     What fails by our own fault fails alone: the other steps of a plan are other tenants' backups.
     """
-    record = finish or _finish(tools)
-    tools.ledger.claim(begun, slot=begun.slot)
+    with children() as waited_for:
+        return _attempt(begun, work, tools, tell, finish or _finish(tools), waited_for)
+
+
+def _attempt(
+    begun: RunRecord,
+    work: Callable[[str], Outcome],
+    tools: Tools,
+    tell: Announcements,
+    record: Finish,
+    waited_for: Collection[int],
+) -> RunRecord:
+    wanted = claim.repositories(begun)
+    lost = [known for place, known in tools.lost.items() if known is not None and place in wanted]
+    tools.ledger.claim(begun, slot=begun.slot, lost=lost)
     tell.begins(begun)
     try:
         with tools.own_files():
+            renamed = repositories.renamed(tools, wanted)
             outcome = _despite_the_dead(begun, work, tools)
+            outcome = replace(outcome, note="; ".join(filter(None, (renamed, outcome.note))))
     except TargetError as error:
         outcome = _failed(error.failure)
-        _take_back_the_lock(outcome, begun, tools)
+        _take_back_the_lock(outcome, begun, tools, waited_for)
     except BaseException as error:  # also a second Ctrl-C: whatever ends a run is on its record before it goes on
         outcome = _crashed(error)
         if isinstance(error, LedgerError) or not isinstance(error, Exception):
             record(begun, outcome, tools.clock.now())
-            _take_back_the_lock(outcome, begun, tools)
+            _take_back_the_lock(outcome, begun, tools, waited_for)
             raise
         tell.crashed(error)
     now = tools.clock.now()
@@ -210,34 +236,40 @@ def _crashed(error: BaseException) -> Outcome:
         return Outcome(state=RunState.FAILED, failure=failure)
     if isinstance(error, KeyboardInterrupt):
         return _failed(Failure(kind=FailureKind.CANCELLED, message="interrupted, without waiting for restic to end"))
-    message = f"Tandem itself failed: {type(error).__name__}: {error}"
+    message = f"Tandem itself failed: {fault.words(error)}"
     return Outcome(state=RunState.FAILED, failure=Failure(kind=FailureKind.INTERNAL, message=message))
 
 
 def _despite_the_dead(begun: RunRecord, work: Callable[[str], Outcome], tools: Tools) -> Outcome:
-    """Do the work; where a lock refuses it, once more without dead processes' locks, if no other run is known there.
+    """Do the work; where locks refuse it, once more without those of the dead. Whose others are is in the failure.
 
     A line that was cut in the middle of a run, for one, leaves a lock that nobody could remove.
     """
     try:
         return work(begun.id)
     except TargetError as error:
-        others = (run for run in tools.ledger.open_runs() if run.id != begun.id)
-        if error.kind is not FailureKind.REPOSITORY_LOCKED or any(
-            claim.repositories(other) & claim.repositories(begun) for other in others
-        ):
+        if error.kind is not FailureKind.REPOSITORY_LOCKED:
             raise
-        _unlock(begun, tools)
-        return work(begun.id)
+        cleared = locks.clear(tools, claim.repositories(begun), f"because it refused {_named(begun)}")
+        if holders := [each for each in cleared.left if begun.job in each.blocks]:
+            message = " ".join(map(told, holders))
+            raise TargetError(error.operation, error.target, error.kind, message) from error
+    outcome = work(begun.id)
+    return replace(outcome, note="; ".join(filter(None, (outcome.note, cleared.words))))
 
 
-def _take_back_the_lock(outcome: Outcome, record: RunRecord, tools: Tools) -> None:
-    """Where our restic was killed its lock is stale, and would block the next check or prune."""
-    if outcome.failure is not None and outcome.failure.kind in _MAY_LEAVE_A_LOCK:
-        with suppress(TargetError):  # the vault is away: whoever is refused by the lock removes it
-            _unlock(record, tools)
+def _take_back_the_lock(outcome: Outcome, record: RunRecord, tools: Tools, waited_for: Collection[int]) -> None:
+    """Where our restic was killed its lock is left, and would block the next check or prune.
+
+    `waited_for` are the children of this run's time, by their process ids: also another run's, which is ours as well.
+    """
+    if outcome.failure is None or outcome.failure.kind not in _MAY_LEAVE_A_LOCK:
+        return
+    # Where the vault is away, or the ledger takes no record of it, whoever is refused by the lock removes it.
+    with suppress(TargetError, LedgerError):
+        reason = f"because the restic of {_named(record)} was ended"
+        locks.clear(tools, claim.repositories(record), reason, ended={record.id: waited_for})
 
 
-def _unlock(record: RunRecord, tools: Tools) -> None:
-    for tenant, vault in sorted(claim.repositories(record)):
-        repositories.unlock(tools, tenant, vault)
+def _named(run: RunRecord) -> str:
+    return f"{run.job} {run.policy} (run {run.id})"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from jobs import claim
 from jobs.event import Event, of_slot, recovered
 from jobs.failure import Failure, FailureKind
 from jobs.history import BackupResult, Job, Outcome, RunRecord, RunState
@@ -16,7 +18,7 @@ from jobs.retry import SlotEnd, slot_end
 from jobs.slot import GOOD, OPEN, Slot, SlotState
 from jobs.snapshot import Snapshot
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.work import marks, points, repositories
+from orchestrator.work import locks, marks, points, repositories
 from orchestrator.work.restore import staging
 from orchestrator.work.tools import Tools, remove_tree
 from targets.errors import TargetError
@@ -29,6 +31,7 @@ Work = tuple[PolicyName, Job]  # of which one run at a time may be open
 _TROUBLE: Final = frozenset({SlotState.FAILED, SlotState.MISSED, SlotState.BLOCKED, SlotState.INTERRUPTED})
 _LOOK_BACK: Final = 8  # slots: a line's own last one is among those of its job at all vaults
 
+_UNMADE: Final = {Job.REPORT: "the next one makes it anew"}
 _NOTE: Final = "Tandem died, but the repository holds this run's snapshot"
 
 # Folders below the workdir in which a run keeps things of its own, each under the run's id.
@@ -37,8 +40,7 @@ _OWN_FOLDERS: Final = ("scratch", "staging", "manifests")
 
 def repositories_of(record: RunRecord) -> frozenset[Repository]:
     """The repositories that a run touches."""
-    vaults = filter(None, (record.vault, record.source_vault))
-    return frozenset((record.tenant, VaultName(vault)) for vault in vaults)
+    return claim.repositories(record)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,7 @@ def recover(
     In the way is what touches the given repositories, and what does one of `works`, wherever: a policy's vault may
     have been another one then. What is in no settings any more (`tenants` are those that are), and what a person gave
     up as `lost`, is not asked. A run of another host is left alone: whether it lives cannot be seen from here. A run
-    whose repository cannot be asked stays open, in the way of its like alone; the next command asks again.
+    none of whose repositories can be asked stays open, in the way of its like alone; the next command asks again.
     """
     wanted = frozenset(touching)
     return resolve_each(
@@ -112,27 +114,52 @@ def resolve_each(
 def _resolve(record: RunRecord, tools: Tools, unasked: Callable[[Repository], str]) -> RunRecord:
     touched = sorted(repositories_of(record))
     silent = "; ".join(filter(None, map(unasked, touched)))
-    there = [each for each in touched if not unasked(each) and _was_ever_made(each, tools)]
-    for repository in there:
-        repositories.existing(tools, *repository)  # no other repository's locks are ever touched
-        repositories.unlock(tools, *repository)
+    there, told = _freed(record, [each for each in touched if not unasked(each)], tools)
     found = _found(record, tools) if there and record.job is Job.BACKUP else ()
     try:
         if silent or not there:
-            outcome = _interrupted(silent or "it had not yet made its repository")
+            outcome = _interrupted(silent or _UNMADE.get(record.job, "it had not yet made its repository"))
         else:
             outcome = _what_became_of(record, found, tools)
+        outcome = replace(outcome, note="; ".join(filter(None, (outcome.note, *told))))
     finally:
         _remove_leftovers(record, tools)
     now = tools.clock.now()
     end, events = slot_ending(tools.ledger, record, outcome, now)
     tools.ledger.resolve(record.id, outcome, now, slot_end=end, events=events)
+    place = (record.tenant, record.site, record.vault)
+    if there and record.job is Job.RETENTION:
+        with suppress(TargetError):  # the next listing knows as well what it was to remove
+            of = repositories.access(tools, record.tenant, record.vault)
+            repositories.note_points(tools, place, record.policy, repositories.ours(tools, of, record.policy))
     if outcome.state is not RunState.INTERRUPTED:
-        place = (record.tenant, record.site, record.vault)
         repositories.note_points(tools, place, record.policy, found, whole_listing=False)
     return replace(
         record, state=outcome.state, finished_at=now, failure=outcome.failure, note=outcome.note, result=outcome.result
     )
+
+
+def _freed(record: RunRecord, asked: list[Repository], tools: Tools) -> tuple[list[Repository], list[str]]:
+    """Free these repositories of its locks, as far as they were ever made: which, and what there is to tell of it.
+
+    Of a copy it is enough that one of the two answers: how it ended hangs on neither, and the one that can be asked is
+    not to be held for a day because the other's link is down. A lock that is left there is removed by whoever it
+    refuses. Raises TargetError where none answers.
+    """
+    reason = f"because Tandem died in {record.job} {record.policy} (run {record.id})"
+    there, told, away = list[Repository](), list[str](), list[TargetError]()
+    for repository in asked:
+        try:
+            if _was_ever_made(repository, tools):
+                repositories.existing(tools, *repository)  # no other repository's locks are ever touched
+                told.append(locks.clear(tools, [repository], reason).words)
+                there.append(repository)
+        except TargetError as error:
+            away.append(error)
+            told.append(f"{'@'.join(repository)} could not be asked, so a lock may be left there: {error}")
+    if away and len(away) == len(asked):
+        raise away[0]
+    return there, told
 
 
 def slot_ending(

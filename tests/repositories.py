@@ -14,6 +14,7 @@ import os
 import secrets
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +81,20 @@ def lighten(repository: Path, password: str) -> None:
     entry = json.loads(old.read_bytes())
     _add_key(repository, password, _Key.derived(password, entry).unseal(b64decode(entry["data"])))
     old.unlink()
+
+
+def leave_lock(
+    repository: Path, password: str, *, host: str, pid: int, time: datetime, exclusive: bool = False
+) -> Path:
+    """A lock as restic writes it: of that process on that host, last refreshed then."""
+    entry = json.loads(next((repository / "keys").iterdir()).read_bytes())
+    master = json.loads(_Key.derived(password, entry).unseal(b64decode(entry["data"])))
+    key = _Key(*(b64decode(each) for each in (master["encrypt"], master["mac"]["k"], master["mac"]["r"])))
+    told = {"hostname": host, "username": "backup", "pid": pid, "uid": 0, "gid": 0}
+    content = key.seal(_json({"time": time.isoformat(), "exclusive": exclusive, **told}))
+    lock = repository / "locks" / hashlib.sha256(content).hexdigest()
+    _write(lock, content)
+    return lock
 
 
 def _add_key(repository: Path, password: str, content: bytes) -> None:

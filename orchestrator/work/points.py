@@ -11,7 +11,7 @@ from typing import Final
 from jobs.failure import FailureKind
 from jobs.manifest import Footer, ManifestError, Reader, order, path_of
 from jobs.policy import Paths, PolicyName
-from jobs.snapshot import Snapshot, manifest_name
+from jobs.snapshot import Snapshot, age, manifest_name
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 from targets.ports import Access
@@ -62,7 +62,7 @@ def chosen(
             raise _none(
                 label, FailureKind.NOTHING_MATCHES, f"its oldest recovery point is after {at:%Y-%m-%d %H:%M} UTC"
             )
-    return max(data, key=lambda each: (each.time, each.id))
+    return max(data, key=age)
 
 
 def _none(label: str, kind: FailureKind, message: str) -> TargetError:

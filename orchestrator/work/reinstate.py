@@ -158,11 +158,11 @@ def acquaint(ledger: Ledger, trusted: KnownRepository | None, now: datetime) -> 
     known = {each.config_sha256 for each in ledger.repositories()}  # by whatever name its vault had
     if trusted is None or trusted.config_sha256 in known:
         return False
-    another = ledger.repository(*trusted.key) is not None
-    if another:
-        ledger.forget_repository(*trusted.key, now)
+    another = ledger.repository(*trusted.key)
+    if another is not None:
+        ledger.forget_repository(another, now)
     ledger.remember(trusted)
-    return another
+    return another is not None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from jobs.history import Outcome, RetentionResult, RunState, Usage
 from jobs.plan import Step
@@ -11,6 +12,7 @@ from jobs.retention import Decision, decide, points, spare
 from jobs.snapshot import Snapshot
 from orchestrator.work import repositories
 from orchestrator.work.tools import Tools
+from targets.errors import TargetError
 
 
 def preview(step: Step, policy: Policy, tools: Tools) -> Decision:
@@ -19,21 +21,28 @@ def preview(step: Step, policy: Policy, tools: Tools) -> Decision:
     return _decide(step, policy, tools, repositories.ours(tools, of, policy.name))
 
 
-def work(_run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
+def work(run: str, step: Step, policy: Policy, tools: Tools) -> Outcome:
     """Forget what the retention does not keep and prune what nobody needs then. Raises TargetError.
 
-    The engine lists the repository afterwards: NOT_REMOVED where a vault said yes and did nothing.
+    The engine lists the repository afterwards: NOT_REMOVED where a vault said yes and did nothing. What is to go is on
+    record before anything does, so that nobody takes what a cut retention removed for lost.
     """
     of = repositories.existing(tools, step.tenant, step.vault)
     listed = repositories.ours(tools, of, policy.name)
     decision = _decide(step, policy, tools, listed)
-    gone = [snapshot.id for snapshot in decision.forget]
-    usage = Usage()
-    if gone:
-        usage = tools.engine.forget(of, tuple(gone), prune=True, watch=tools.watch("forget and prune"), stop=tools.stop)
-    left = [snapshot for snapshot in listed if snapshot.id not in gone]
-    repositories.note_points(tools, (step.tenant, step.site, step.vault), policy.name, left)
+    gone = tuple(snapshot.id for snapshot in decision.forget)
     removed = tuple(snapshot.id for snapshot in decision.forget if snapshot.content == "data")
+    usage, place = Usage(), (step.tenant, step.site, step.vault)
+    if gone:
+        tools.ledger.set_out(run, RetentionResult(intended=removed), tools.clock.now())
+        try:
+            usage = tools.engine.forget(of, gone, prune=True, watch=tools.watch("forget and prune"), stop=tools.stop)
+        except TargetError:
+            with suppress(TargetError):  # the next listing knows as well what was to go
+                repositories.note_points(tools, place, policy.name, repositories.ours(tools, of, policy.name))
+            raise
+    left = [snapshot for snapshot in listed if snapshot.id not in gone]
+    repositories.note_points(tools, place, policy.name, left)
     result = RetentionResult(kept=len(decision.keep), removed=removed)
     return Outcome(state=RunState.SUCCEEDED, result=result, usage=usage)
 

@@ -6,13 +6,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Final
 
 from jobs.failure import FailureKind
+from jobs.history import KnownRepository
 from jobs.policy import TenantName, VaultName
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
@@ -41,6 +42,8 @@ class Tools:
     limits: Limits  # of one run of a tool, and of a source's command
     withheld: frozenset[str]  # environment variables that hold secrets: no source's command is shown them
     host: str
+    # What a person gave up, as the ledger knew it: another is made in its place, also in a vault that looks away.
+    lost: Mapping[tuple[TenantName, VaultName], KnownRepository | None] = field(default_factory=dict)
     settings_files: tuple[Path, ...] = ()  # absolute, the main one first; none of them holds a secret
 
     @contextmanager

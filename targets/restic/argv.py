@@ -25,7 +25,6 @@ class Command(StrEnum):
     RESTORE = "restore"
     DUMP = "dump"
     FORGET = "forget"
-    UNLOCK = "unlock"
     LIST = "list"
     CAT = "cat"
 
@@ -94,11 +93,6 @@ def dump(snapshot: str, path: str) -> tuple[str, ...]:
 def forget(ids: tuple[str, ...], *, prune: bool) -> tuple[str, ...]:
     """Raises ValueError without an id."""
     return (Command.FORGET, "--json", *(("--prune",) if prune else ()), "--", *_named(ids))
-
-
-def unlock() -> tuple[str, ...]:
-    """Only locks that restic itself holds for stale."""
-    return (Command.UNLOCK, "--json")
 
 
 def list_locks() -> tuple[str, ...]:

@@ -169,11 +169,6 @@ class Restic:
             raise call.error(FailureKind.NOT_REMOVED, message)
         return ended.usage
 
-    def unlock(self, of: Access, *, stop: Stop) -> None:
-        """Remove locks whose process is dead on this host (restic's own rule). Never from a container."""
-        call = self._call(argv.unlock(), of)
-        call.done(call.run(Listening(), stop))
-
     def locks(self, of: Access, *, stop: Stop) -> tuple[Lock, ...]:
         """The repository's locks, oldest first, those that cannot be read at the end. Takes none itself."""
         found = [self._lock(of, name, stop) for name in self._lock_names(of, stop)]

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from jobs.lock import Lock
-from jobs.snapshot import Snapshot
+from jobs.snapshot import Snapshot, age
 
 Fields = Mapping[str, object]
 
@@ -90,7 +90,7 @@ def parse_snapshots(output: bytes) -> tuple[Snapshot, ...]:
         found = [_snapshot(fields) for fields in listed or ()]
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a list of snapshots: {error!r}") from error
-    return tuple(sorted(found, key=lambda snapshot: (snapshot.time, snapshot.id)))
+    return tuple(sorted(found, key=age))
 
 
 def parse_lock(name: str, output: bytes) -> Lock:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.claim import HOLDS, Hold, busy, clash, conflict, repositories
+from jobs.claim import HOLDS, Hold, Holders, busy, clash, conflict, repositories
 from jobs.failure import BUSY_OR_LOCKED, FailureKind
 from jobs.history import Job, Owner, RunRecord, RunState
 from jobs.policy import PolicyName, SiteName, TenantName, VaultName
@@ -67,8 +67,9 @@ def test_two_people_restore_from_one_policy_at_the_same_time() -> None:
 
 @pytest.mark.parametrize(("one", "other"), list(product(Job, Job)))
 def test_two_policies_in_one_repository_share_it_unless_one_needs_it_alone(one: Job, other: Job) -> None:
-    alone = bool({one, other} & {Job.CHECK, Job.RETENTION})
-    assert clash(run(one), run(other, policy=PolicyName("mail"))) is alone
+    alone = bool({one, other} & {Job.CHECK, Job.RETENTION}) or one is other is Job.AUDIT
+    holds_nothing = Job.REPORT in {one, other}
+    assert clash(run(one), run(other, policy=PolicyName("mail"))) is (alone and not holds_nothing)
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(Job, Job)))
@@ -143,3 +144,27 @@ def test_a_repository_that_nobody_has_made_yet_is_one_runs_alone() -> None:
     assert conflict([first], second) is None
     assert conflict([first], second, unmade={place}) == first
     assert conflict([first], second, unmade={(TenantName("north"), VaultName("two"))}) is None
+
+
+def test_of_several_in_the_way_the_one_that_runs_for_longest_is_named() -> None:
+    mail, people = (run(Job.BACKUP, id=f"run-{name}", policy=PolicyName(name)) for name in ("mail", "people"))
+    older = replace(people, started_at=START - timedelta(hours=1))
+    assert conflict([mail, older], run(Job.CHECK)) == older
+    assert conflict([older, mail], run(Job.CHECK)) == older
+
+
+between_two = runs.filter(lambda one: one.vault != one.source_vault)
+
+
+@given(held=st.lists(between_two, max_size=8), gone=st.sets(st.integers(0, 7)), wanted=runs)
+def test_holders_find_what_looking_at_each_of_them_would_find(
+    held: list[RunRecord], gone: set[int], wanted: RunRecord
+) -> None:
+    holders = Holders()
+    for one in (held := [replace(one) for one in held]):  # each an object of its own
+        holders.add(one)
+    for number in sorted(gone & set(range(len(held)))):
+        holders.remove(held[number])
+    in_the_way = [one for number, one in enumerate(held) if number not in gone and clash(one, wanted)]
+    found = holders.in_the_way(wanted)
+    assert found in in_the_way if in_the_way else found is None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.policy import PolicyName
-from jobs.snapshot import TAG, Snapshot, parity, tags
+from jobs.snapshot import TAG, Snapshot, age, parity, tags
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def test_missing_and_surplus_are_what_one_side_lacks(
     assert {each.id for each in found.missing} == {each.id for each in left} - {each.origin for each in second}
     assert {each.origin for each in found.surplus} == {each.origin for each in second} - {each.id for each in left}
     assert len(found.equal) + len(found.missing) == len(left)
-    assert list(found.missing) == sorted(found.missing, key=lambda each: (each.time, each.id))
+    assert list(found.missing) == sorted(found.missing, key=age)
 
 
 @given(sites, sites)
