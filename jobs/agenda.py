@@ -16,12 +16,15 @@ from typing import Final
 
 from jobs.history import Job
 from jobs.policy import Policy, SiteName, Timetable, VaultName
-from jobs.schedule import Schedule, next_after, splay
+from jobs.reporting import NOWHERE, Reporting
+from jobs.schedule import Schedule, next_after, occurrences, splay, wall_key
 from jobs.slot import Line, Slot, slot_id
 
 _Place = tuple[SiteName, VaultName]
 
-_LEAST: Final = timedelta(microseconds=1)
+# A wall clock is at most 12 hours behind UTC, and jumps by a day at most: an older name comes in no zone any more.
+_COMES_AGAIN: Final = timedelta(hours=36)
+_AHEAD: Final = timedelta(hours=14)  # a wall clock is at most so far ahead of UTC
 _REMEMBERED: Final = 1 << 16
 
 # Which schedule of the timetable is a job's, and at which of its policy's places the job is done.
@@ -29,6 +32,7 @@ _SCHEDULES: Final[Mapping[Job, Callable[[Timetable], Schedule | None]]] = Mappin
     {
         Job.BACKUP: lambda timetable: timetable.backup,
         Job.REPLICATE: lambda timetable: timetable.replicate,
+        Job.AUDIT: lambda timetable: timetable.audit,
         Job.CHECK: lambda timetable: timetable.check,
         Job.RESTORE_TEST: lambda timetable: timetable.restore_test,
         Job.RETENTION: lambda timetable: timetable.retention,
@@ -38,6 +42,7 @@ _PLACES: Final[Mapping[Job, Callable[[Policy], tuple[_Place, ...]]]] = MappingPr
     {
         Job.BACKUP: lambda policy: policy.places[:1],
         Job.REPLICATE: lambda policy: policy.places[1:],
+        Job.AUDIT: lambda policy: policy.places,
         Job.CHECK: lambda policy: policy.places,
         Job.RESTORE_TEST: lambda policy: policy.places,
         Job.RETENTION: lambda policy: policy.places if policy.retention is not None else (),
@@ -80,8 +85,10 @@ class _Moment:
     due: datetime
 
 
-def lines_of(policy: Policy, since: datetime) -> tuple[Line, ...]:
+def lines_of(policy: Policy | Reporting, since: datetime) -> tuple[Line, ...]:
     """A line for each job that the timetable schedules, at each place where it is done. Their ids are 0."""
+    if isinstance(policy, Reporting):
+        return (_report_line(policy, since),)
     return tuple(
         line
         for job in _SCHEDULES
@@ -113,6 +120,22 @@ def _line(policy: Policy, job: Job, place: _Place, since: datetime) -> Line | No
     )
 
 
+def _report_line(reporting: Reporting, since: datetime) -> Line:
+    return Line(
+        policy=reporting.name,
+        tenant=reporting.owner,
+        job=Job.REPORT,
+        site=NOWHERE[0],
+        vault=NOWHERE[1],
+        schedule=reporting.schedule,
+        zone=reporting.zone,
+        catch_up=reporting.catch_up,
+        settings_hash=reporting.settings_hash,
+        since=since,
+        cursor=since,
+    )
+
+
 def _after(policy: Policy, job: Job, place: _Place) -> Job | None:
     """What a chained job waits for. Nothing is removed, and nothing is looked at in the replica, before the copy."""
     schedule = _SCHEDULES[job](policy.timetable)
@@ -124,8 +147,8 @@ def _after(policy: Policy, job: Job, place: _Place) -> Job | None:
     return Job.REPLICATE if is_copied and needs_copy else Job.BACKUP
 
 
-def changes(in_force: Iterable[Line], policies: Iterable[Policy], now: datetime) -> Changes:
-    """What to do so that exactly the lines of these policies are in force. Twice the same settings: nothing."""
+def changes(in_force: Iterable[Line], policies: Iterable[Policy | Reporting], now: datetime) -> Changes:
+    """What to do so that exactly the lines of these policies (and reports) are in force. Twice the same: nothing."""
     wanted = {line.key: line for policy in policies for line in lines_of(policy, now)}
     ended: list[tuple[int, datetime]] = []
     slots: list[Slot] = []
@@ -143,29 +166,25 @@ def changes(in_force: Iterable[Line], policies: Iterable[Policy], now: datetime)
         until = max(now, owed.cursor)
         ended.append((line.id, until))
         if new is not None:
-            since = _past_its_name(new, replace(line, cursor=owed.cursor), until)
-            wanted[line.key] = replace(new, since=since, cursor=since)
+            taken = _taken(replace(line, cursor=owed.cursor), until)
+            wanted[line.key] = replace(new, since=until, cursor=until, taken=taken)
     begun = tuple(line for key, line in wanted.items() if key not in kept)
     return Changes(ended=tuple(ended), begun=begun, slots=tuple(slots), cursors=cursors)
 
 
 def _is_same(line: Line, new: Line) -> bool:
-    return replace(line, id=0, since=new.since, cursor=new.cursor, until=None) == new
+    return replace(line, id=0, since=new.since, cursor=new.cursor, until=None, taken=()) == new
 
 
-def _past_its_name(new: Line, old: Line, since: datetime) -> datetime:
-    """From when on the new line's moments have names that the old one did not use.
+def _taken(old: Line, now: datetime) -> tuple[str, ...]:
+    """The names that a new line's moments may come by again, in another zone: half past two there, an hour later.
 
-    Half past two of another zone, an hour later, would be the same slot again.
+    Those of lines before the old one are handed on for as long as they may come.
     """
-    last = next_after(old.schedule, old.zone, old.cursor - _LEAST)
-    if last is None or last.at != old.cursor:
-        return since
-    first = next_after(new.schedule, new.zone, since)
-    while first is not None and first.key[0] == last.key[0] and first.key <= last.key:
-        since = first.at
-        first = next_after(new.schedule, new.zone, since)
-    return since
+    begin = max(old.since, old.cursor - _COMES_AGAIN - _AHEAD)
+    names = {each.key for each in occurrences(old.schedule, old.zone, begin, old.cursor)}.union(old.taken)
+    oldest = wall_key(now - _COMES_AGAIN)
+    return tuple(sorted(name for name in names if name > oldest and name[0] == oldest[0]))
 
 
 def births(line: Line, now: datetime, *, since: datetime | None = None, limit: int = 5000) -> Births:
@@ -197,8 +216,11 @@ def next_due(line: Line) -> datetime | None:
 
 
 def _coming(line: Line, after: datetime) -> _Moment | None:
-    """The line's first moment later than this one."""
-    return _moment(line.schedule, line.zone, _identity(line), line.splay, after)
+    """The line's first moment later than this one that has no slot of its name yet."""
+    coming = _moment(line.schedule, line.zone, _identity(line), line.splay, after)
+    while coming is not None and coming.key in line.taken:
+        coming = _moment(line.schedule, line.zone, _identity(line), line.splay, coming.at)
+    return coming
 
 
 def _identity(line: Line) -> str:
@@ -223,7 +245,8 @@ def _moment(schedule: Schedule, zone: str, identity: str, most: timedelta, after
 
 
 def _slot(line: Line, coming: _Moment, following: _Moment | None, now: datetime) -> Slot:
-    until = None if following is None else following.due
+    stands_alone = line.job is Job.REPORT  # the next one is of another period: it is no successor
+    until = None if following is None or stands_alone else following.due
     if line.catch_up is not None:
         late = coming.due + line.catch_up
         until = late if until is None else min(until, late)

@@ -14,15 +14,16 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
+from jobs.claim import HOLDS, LOCKING, repositories
 from jobs.event import SEVERITIES, Event, Severity, Topic
-from jobs.failure import FailureKind
 from jobs.growth import ENOUGH, Growth
-from jobs.history import Job, RunRecord, RunState
+from jobs.history import Job, RunRecord
 from jobs.integrity import Assessment
-from jobs.lock import STALE_AFTER
+from jobs.lock import STALE_AFTER, by_a_lock, shows_it_gone
 from jobs.notice import Notice, NoticeState
 from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.quantity import counted, duration, size
+from jobs.reporting import called
 from jobs.slot import FINAL, Line, Slot, SlotState, WhyKind
 from jobs.verdict import Control, ControlName, Verdict
 
@@ -58,7 +59,8 @@ class Known:
     """What is known when conditions are looked for.
 
     `slots` are the recent ones, in any order; `good` the newest run of each line that ended well; `refused` recent runs
-    that a lock of restic refused; `since` when each policy was first known; `clock_doubt` why no clock is believed.
+    that a lock of restic refused; `since` when each policy was first known; `clock_doubt` why no clock is believed, and
+    `behind` how far the record is ahead of one that is.
     """
 
     lines: Sequence[Line] = ()
@@ -70,6 +72,7 @@ class Known:
     disks: Sequence[Disk] = ()
     notices: Sequence[Notice] = ()
     clock_doubt: str = ""
+    behind: str = ""
 
 
 def conditions(known: Known, now: datetime) -> tuple[Alarm, ...]:
@@ -111,6 +114,7 @@ def _told(alarm: Alarm) -> Event:
 
 
 def _recovered(alarm: Alarm, now: datetime) -> Event:
+    # The clock may have been set back since it was raised.
     lasted = duration(max(timedelta(), now - alarm.raised_at))
     return replace(
         _told(alarm),
@@ -121,23 +125,42 @@ def _recovered(alarm: Alarm, now: datetime) -> Event:
     )
 
 
+REFUSED: Final = "settings"  # the key of the alarm below; whoever reads the settings raises and clears it
+
+
+def settings_refused(why: str, now: datetime) -> Alarm:
+    """The settings as they stand are not followed: all goes on by the old ones, and the next start would fail."""
+    text = f"The settings are refused, and the old ones stay in force: {why}. Next: tandem config validate"
+    return _of_service(Topic.SETTINGS_REFUSED, REFUSED, "settings", text, now)
+
+
+def reminder(alarm: Alarm, now: datetime) -> Event:
+    """That it lasts."""
+    return replace(_told(alarm), at=now, text=f"{alarm.text} (since {alarm.raised_at:%Y-%m-%d %H:%M} UTC)")
+
+
 # --- the rules: each gives the alarms of one kind ---------------------------------------------------------------------
 
-_SERVING: Final = (Job.RETENTION, Job.CHECK)  # what restic refuses while any lock is there, and backups are not
+# What may be dead for weeks beside green backups: two of them any lock keeps out, the copy has an end of its own.
+_SERVING: Final = (Job.RETENTION, Job.CHECK, Job.REPLICATE)
+_STOOD_FOR: Final = frozenset({WhyKind.NEWER, WhyKind.WINDOW})  # why a slot is coalesced, where its line goes on
 _IN_VAIN: Final = frozenset({SlotState.FAILED, SlotState.BLOCKED, SlotState.MISSED, SlotState.INTERRUPTED})
 _DEAD_AFTER: Final = 2  # due moments in vain: two whole periods without a success
+_NO_CHANCE: Final = frozenset({WhyKind.SAME_REPOSITORY, WhyKind.WINDOW})  # why a slot is coalesced and nobody starves
 _PASSED_OVER: Final = frozenset({SlotState.COALESCED, SlotState.MISSED})
 _STARVED_AFTER: Final = 3
+_PUNCTUAL: Final = timedelta(minutes=1)  # known so much later than due: Tandem did not run, which is told by itself
 _UNPROVEN_AFTER: Final = timedelta(days=1)  # where no objective says how long a proof may take
-_UNDELIVERED_AFTER: Final = timedelta(hours=1)
+_UNDELIVERED_AFTER: Final = timedelta(hours=1)  # by then five attempts have failed (jobs/notice.py)
 _REFUSALS: Final = 3
 
 
 def _retention_dead(known: Known, now: datetime) -> Iterator[Alarm]:
-    """Backups green, retention dead: the line's newest due moments were all in vain, and its backups were not."""
+    """Backups green, retention or copies dead: the newest due moments were all in vain, and the backups were not."""
     backups = _newest_good_backups(known)
     for line, slots in _in_force(known):
-        own = [slot for slot in slots if slot.why is None or slot.why.kind is not WhyKind.NEWER]
+        # Those that a newer one stands for were neither good nor in vain: they do not end a series.
+        own = [slot for slot in slots if not _is_stood_for(slot, _STOOD_FOR)]
         vain = _newest(own, _IN_VAIN, since=known.good.get(line.key))
         backup = backups.get(line.policy)
         if line.job not in _SERVING or len(vain) < _DEAD_AFTER or backup is None:
@@ -159,10 +182,10 @@ def _advice(slot: Slot) -> str:
 
 
 def _starved(known: Known, now: datetime) -> Iterator[Alarm]:
-    """A line that never gets its turn: each of its newest due moments was passed over."""
+    """A line that never gets its turn: its newest due moments were all passed over, and no open one stands for them."""
     for line, slots in _in_force(known):
-        passed = _newest([slot for slot in slots if not _stood_for(slot)], _PASSED_OVER, since=None)
-        if len(passed) >= _STARVED_AFTER:
+        passed = _newest([slot for slot in slots if _had_a_chance(slot)], _PASSED_OVER, since=None)
+        if len(passed) >= _STARVED_AFTER and not _is_stood_for_by_an_open_one(slots):
             text = (
                 f"The last {counted(len(passed), 'due moment')} of {line.job} in vault {line.vault} ended without a "
                 f"run of their own; the last: {passed[0].why.text if passed[0].why else passed[0].state}. "
@@ -171,9 +194,20 @@ def _starved(known: Known, now: datetime) -> Iterator[Alarm]:
             yield _of_line(line, Topic.MISSED, "starved", text, now)
 
 
-def _stood_for(slot: Slot) -> bool:
-    """Whether another run proved the same: a check of the same repository."""
-    return slot.why is not None and slot.why.kind is WhyKind.SAME_REPOSITORY
+def _had_a_chance(slot: Slot) -> bool:
+    """Whether it counts that it was passed over: Tandem ran, no other run proved the same, its window was open."""
+    return slot.known_at - slot.due <= _PUNCTUAL and not _is_stood_for(slot, _NO_CHANCE)
+
+
+def _is_stood_for(slot: Slot, kinds: frozenset[WhyKind]) -> bool:
+    return slot.state is SlotState.COALESCED and slot.why is not None and slot.why.kind in kinds
+
+
+def _is_stood_for_by_an_open_one(closed: Sequence[Slot]) -> bool:
+    """Whether the newest refers to one that is not among the closed ones, which are the newest of the line."""
+    newest = closed[0]
+    stands = newest.why.other if newest.why is not None and newest.state is SlotState.COALESCED else ""
+    return bool(stands) and all(slot.id != stands for slot in closed)
 
 
 def _in_force(known: Known) -> Iterator[tuple[Line, list[Slot]]]:
@@ -211,7 +245,7 @@ def _of_line(line: Line, topic: Topic, what: str, text: str, now: datetime) -> A
         severity=SEVERITIES[topic],
         tenant=line.tenant,
         policy=line.policy,
-        subject=f"{line.job} {line.policy} at {line.site}",
+        subject=f"{line.job} {called(line.policy, line.site)}",
         text=text,
         raised_at=now,
     )
@@ -222,6 +256,7 @@ _CONTROLS: Final[Mapping[ControlName, str]] = MappingProxyType(
         ControlName.RECOVERY_POINT: "the newest recovery point's age",
         ControlName.REPLICA_LAG: "the replica's lag",
         ControlName.PARITY: "the parity of the two sites",
+        ControlName.AUDIT: "the age of the last clean audit",
         ControlName.CHECK: "the age of the last clean check",
         ControlName.RESTORE_TEST: "the age of the last clean restore test",
         ControlName.RESTORE_TIME: "the time that a restore takes",
@@ -281,9 +316,12 @@ def _of_place(judged: Assessment, key: str, text: str, now: datetime) -> Alarm:
 def _locks(known: Known, now: datetime) -> Iterator[Alarm]:
     """A lock that goes on refusing: longer than any living restic holds one unseen, or again and again."""
     refused: dict[tuple[TenantName, VaultName], list[RunRecord]] = defaultdict(list)
+    proofs: dict[tuple[TenantName, VaultName], list[RunRecord]] = defaultdict(list)
+    for run in known.good.values():
+        for repository in repositories(run) if HOLDS[run.job] in LOCKING else ():
+            proofs[repository].append(run)
     for run in known.refused:
-        good = known.good.get((run.policy, run.job, run.vault))
-        if by_a_lock(run) and (good is None or good.started_at < run.started_at):
+        if by_a_lock(run) and not any(shows_it_gone(run, good) for good in proofs[run.tenant, run.vault]):
             refused[run.tenant, run.vault].append(run)
     for (tenant, vault), runs in refused.items():
         first, last = (choose(runs, key=lambda run: (run.started_at, run.id)) for choose in (min, max))
@@ -301,15 +339,6 @@ def _locks(known: Known, now: datetime) -> Iterator[Alarm]:
             )
 
 
-def by_a_lock(run: RunRecord) -> bool:
-    """Whether a lock of restic refused this run."""
-    return (
-        run.state in {RunState.FAILED, RunState.BLOCKED}
-        and run.failure is not None
-        and run.failure.kind is FailureKind.REPOSITORY_LOCKED
-    )
-
-
 def _disks(known: Known, now: datetime) -> Iterator[Alarm]:
     for disk in known.disks:
         lasts = disk.growth.lasts(disk.free)
@@ -321,9 +350,13 @@ def _disks(known: Known, now: datetime) -> Iterator[Alarm]:
 
 def _deliveries(known: Known, now: datetime) -> Iterator[Alarm]:
     """A channel that does not take what it is told. Other channels hear of it, and `status` shows it."""
+    accepted: dict[str, datetime] = {}
+    for notice in known.notices:
+        if notice.delivered_at is not None:
+            accepted[notice.channel] = max(notice.delivered_at, accepted.get(notice.channel, notice.delivered_at))
     waiting: dict[str, list[Notice]] = defaultdict(list)
     for notice in known.notices:
-        if notice.state is NoticeState.PENDING and notice.attempts and now - notice.made_at > _UNDELIVERED_AFTER:
+        if notice.attempts and _is_undelivered(notice, accepted.get(notice.channel), now):
             waiting[notice.channel].append(notice)
     for channel, notices in waiting.items():
         oldest = min(notices, key=lambda notice: notice.made_at)
@@ -335,10 +368,20 @@ def _deliveries(known: Known, now: datetime) -> Iterator[Alarm]:
         yield _of_service(Topic.DELIVERY_FAILED, f"delivery/{channel}", f"notify {channel}", text, now)
 
 
+def _is_undelivered(notice: Notice, accepted: datetime | None, now: datetime) -> bool:
+    """What was given up shows no recovery: only that the channel has accepted something since does."""
+    if notice.state is NoticeState.GIVEN_UP:
+        return accepted is None or accepted < notice.next_at
+    return notice.state is NoticeState.PENDING and now - notice.made_at > _UNDELIVERED_AFTER
+
+
 def _clock(known: Known, now: datetime) -> Iterator[Alarm]:
     if known.clock_doubt:
-        text = f"The clock is not believed, so nothing is made due: {known.clock_doubt}"
+        text = f"The clock is not believed: {known.clock_doubt}"
         yield _of_service(Topic.CLOCK_STEPPED, "clock", "clock", text, now)
+    if known.behind:
+        text = f"{known.behind[0].upper()}{known.behind[1:]}."
+        yield _of_service(Topic.CLOCK_STEPPED, "clock/behind", "clock", text, now)
 
 
 def _of_service(topic: Topic, key: str, subject: str, text: str, now: datetime) -> Alarm:

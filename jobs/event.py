@@ -11,6 +11,7 @@ from typing import Final
 
 from jobs.failure import Failure, FailureKind
 from jobs.policy import PolicyName, TenantName
+from jobs.reporting import EVERYBODY, called
 from jobs.slot import Slot, SlotState, Why
 
 
@@ -36,7 +37,7 @@ class Topic(StrEnum):
     DAMAGE_FOUND = "damage-found"  # a check or a restore test found what should not be
     OBJECTIVE_MISSED = "objective-missed"
     RECOVERED = "recovered"  # what was troubled is well again
-    RETENTION_DEAD = "retention-dead"  # backups go well while retention or checks do not
+    RETENTION_DEAD = "retention-dead"  # backups go well while retention, checks or copies do not
     LOCK_STALE = "lock-stale"
     LOCK_REMOVED = "lock-removed"
     DISK_FILLING = "disk-filling"  # it lasts less than a week at the growth seen
@@ -47,8 +48,12 @@ class Topic(StrEnum):
     OUTAGE = "outage"  # nothing ran for a while, and moments passed
     SETTINGS_RELOADED = "settings-reloaded"
     SETTINGS_REFUSED = "settings-refused"
+    POLICIES_REMOVED = "policies-removed"
     RUN_GIVEN_UP = "run-given-up"
+    LEDGER_TRIMMED = "ledger-trimmed"  # what is older than it is kept was removed
     DELIVERY_FAILED = "delivery-failed"
+    CHANNEL_AWAY = "channel-away"  # it did not accept a message; a record of each time, where `delivery-failed` alarms
+    CHANNEL_BACK = "channel-back"  # it accepted one again
     INTERNAL = "internal"  # Tandem's own fault
     TEST = "test"
 
@@ -94,6 +99,7 @@ SEVERITIES: Final[Mapping[Topic, Severity]] = MappingProxyType(
                 Topic.DISK_FILLING,
                 Topic.CLOCK_STEPPED,
                 Topic.SETTINGS_REFUSED,
+                Topic.POLICIES_REMOVED,
                 Topic.SERVE_TOOK_OVER,
                 Topic.OUTAGE,
             ),
@@ -122,9 +128,9 @@ def of_slot(slot: Slot, state: SlotState, why: Why, at: datetime, failure: Failu
         at=at,
         topic=topic,
         severity=SEVERITIES[topic],
-        tenant=slot.tenant,
+        tenant=_tenant(slot),
         policy=slot.policy,
-        subject=f"{slot.job} {slot.policy} at {slot.site}",
+        subject=f"{slot.job} {called(slot.policy, slot.site)}",
         text=f"Due {slot.due:%Y-%m-%d %H:%M} UTC, {state}: {why.text}.{advice}",
         key="/".join(slot.line_key),
     )
@@ -136,17 +142,26 @@ def recovered(slot: Slot, at: datetime) -> Event:
         at=at,
         topic=Topic.RECOVERED,
         severity=SEVERITIES[Topic.RECOVERED],
-        tenant=slot.tenant,
+        tenant=_tenant(slot),
         policy=slot.policy,
-        subject=f"{slot.job} {slot.policy} at {slot.site}",
+        subject=f"{slot.job} {called(slot.policy, slot.site)}",
         text=f"The slot due {slot.due:%Y-%m-%d %H:%M} UTC ended well, after trouble.",
         key="/".join(slot.line_key),
     )
 
 
+def _tenant(slot: Slot) -> TenantName | None:
+    return None if slot.tenant == EVERYBODY else slot.tenant
+
+
 def of_service(topic: Topic, subject: str, text: str, at: datetime, *, key: str = "") -> Event:
     """What happened to the service as a whole, and to no tenant."""
     return Event(at=at, topic=topic, severity=SEVERITIES[topic], subject=subject, text=text, key=key or subject)
+
+
+def took_over(term: int, text: str, at: datetime) -> Event:
+    """Another scheduler serves from now on, in this term. Each take-over is a matter of its own."""
+    return of_service(Topic.SERVE_TOOK_OVER, "serve", text, at, key=f"took-over/{term}")
 
 
 def outage(since: datetime, until: datetime, moments: int) -> Event:

@@ -4,14 +4,15 @@ Failure
 ├── of the tool         TOOL_MISSING · TOOL_TOO_OLD · TOOL_FAILED · KILLED · DEADLINE · NO_PROGRESS · CANCELLED
 ├── of the repository   WRONG_PASSWORD · REPOSITORY_MISSING · REPOSITORY_LOCKED · REPOSITORY_FOREIGN
 │                       REPOSITORY_DAMAGED · SNAPSHOT_MISSING · NOT_REMOVED
-├── of the vault        VAULT_UNREACHABLE · HOST_KEY_UNKNOWN · HOST_KEY_CHANGED · BUCKET_MISSING
+├── of the vault        VAULT_TWICE · VAULT_UNREACHABLE · HOST_KEY_UNKNOWN · HOST_KEY_CHANGED · BUCKET_MISSING
 │                       ACCESS_DENIED · DISK_FULL
 ├── of the source       SOURCE_MISSING · SOURCE_UNREADABLE · SOURCE_COMMAND_FAILED · SOURCE_DAMAGED
 ├── of the proof        DIFFERENCES_FOUND · MANIFEST_MISSING
 ├── of the person's ask NOT_EMPTY · NOTHING_MATCHES · TARGET_UNWRITABLE
+├── of a report         FOLDER_UNAVAILABLE
 ├── of a channel        CHANNEL_INVALID · CHANNEL_UNREACHABLE · CHANNEL_REFUSED
 └── of Tandem itself    SECRET_UNAVAILABLE · BUSY · LEDGER_MISSING · LEDGER_READ_ONLY · LEDGER_TOO_NEW
-                        LEDGER_DAMAGED · CLOCK_DOUBTED · ADDRESS_UNUSABLE · INTERNAL
+                        LEDGER_DAMAGED · ADDRESS_UNUSABLE · INTERNAL
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class FailureKind(StrEnum):
     REPOSITORY_FOREIGN = "repository-foreign"
     REPOSITORY_DAMAGED = "repository-damaged"
     SNAPSHOT_MISSING = "snapshot-missing"
+    VAULT_TWICE = "vault-twice"
     NOT_REMOVED = "not-removed"
     VAULT_UNREACHABLE = "vault-unreachable"
     HOST_KEY_UNKNOWN = "host-key-unknown"
@@ -55,6 +57,7 @@ class FailureKind(StrEnum):
     NOT_EMPTY = "not-empty"
     NOTHING_MATCHES = "nothing-matches"
     TARGET_UNWRITABLE = "target-unwritable"
+    FOLDER_UNAVAILABLE = "folder-unavailable"
     CHANNEL_INVALID = "channel-invalid"
     CHANNEL_UNREACHABLE = "channel-unreachable"
     CHANNEL_REFUSED = "channel-refused"
@@ -64,7 +67,6 @@ class FailureKind(StrEnum):
     LEDGER_READ_ONLY = "ledger-read-only"
     LEDGER_TOO_NEW = "ledger-too-new"
     LEDGER_DAMAGED = "ledger-damaged"
-    CLOCK_DOUBTED = "clock-doubted"
     ADDRESS_UNUSABLE = "address-unusable"
     INTERNAL = "internal"
 
@@ -125,6 +127,9 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         _KIND.REPOSITORY_DAMAGED: Trait(
             retryable=False, advice="Do not prune. Restore from the other site, and check that site first."
         ),
+        _KIND.VAULT_TWICE: Trait(
+            retryable=False, advice="Two vaults of the settings lead to one repository: keep one of the two."
+        ),
         _KIND.SNAPSHOT_MISSING: Trait(
             retryable=True, advice="List what is there with: tandem snapshots. A backup that left none has failed."
         ),
@@ -170,6 +175,11 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         _KIND.TARGET_UNWRITABLE: Trait(
             retryable=False, advice="Check the folder's owner, mode and what stands there; or choose another folder."
         ),
+        _KIND.FOLDER_UNAVAILABLE: Trait(
+            retryable=True,
+            advice="Mount or make the folder that [reports] names, and let Tandem's user write there; "
+            "then: tandem report scheduled.",
+        ),
         _KIND.CHANNEL_INVALID: Trait(
             retryable=False, advice="Correct the channel's address in [notify]; try it with apprise's own command."
         ),
@@ -197,9 +207,6 @@ TRAITS: Final[Mapping[FailureKind, Trait]] = MappingProxyType(
         ),
         _KIND.LEDGER_DAMAGED: Trait(
             retryable=True, advice="Put the ledger back from its backup; do not edit it.", exit_code=INTERNAL
-        ),
-        _KIND.CLOCK_DOUBTED: Trait(
-            retryable=False, advice="Set the machine's clock, then start again.", exit_code=INTERNAL
         ),
         _KIND.ADDRESS_UNUSABLE: Trait(
             retryable=False,

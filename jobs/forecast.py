@@ -16,9 +16,10 @@ from typing import Final
 from jobs.agenda import births, next_due
 from jobs.claim import repositories
 from jobs.dispatch import Situation, in_order, start
-from jobs.history import CheckResult, Job, Owner, RunRecord, RunState
+from jobs.facts import Facts, LineKey, turning_points
+from jobs.history import OF_REPOSITORY, CheckResult, Job, Owner, RunRecord, RunState
 from jobs.moves import Closing, Wait
-from jobs.ruling import Facts, LineKey, Ready, rule
+from jobs.ruling import Ready, rule
 from jobs.slot import Line, Slot, SlotState, Why, WhyKind
 from jobs.turns import PATIENCE, Turns
 from jobs.window import Window
@@ -73,16 +74,18 @@ class _World:
         self._numbered = 0
         self._horizon = until
         self._durations = durations
-        self._facts = Facts(known.policies, known.good, known.last_backups)
-        self._turns = Turns(known.limits, known.under_way)
+        self._facts = Facts(known.policies, known.good, known.last_backups, known.reports)
+        self._turns = Turns(known.limits, known.under_way, known.dead)
         self._cursors: dict[LineKey, datetime] = {}
         self._open: dict[str, Slot] = {}  # that wait, for whatever
         self._ready: dict[str, Ready] = {}  # of these, those that wait for their turn
         self._whys: dict[str, Why] = {}  # what the others wait for
-        self._chained: dict[str, list[str]] = {}  # who waits for the end of a slot
+        self._awaited: dict[str, str] = {}  # for the end of which slot another waits, while that is open
+        self._followers: dict[str, set[str]] = {}  # the same from the other side
         self._begun: dict[str, tuple[datetime, CheckResult | None]] = {}  # when, and what a check will say
         self._entered: list[Ready] = []  # at this moment
         self._look: list[tuple[int, datetime, str]] = []  # who is to be judged anew, at this moment
+        self._lines: set[LineKey] = set()  # of whom all are, once these are: each once, however many of it have ended
 
     def load(self, lines: Iterable[Line], slots: Iterable[Slot], known: Situation, now: datetime) -> Iterator[Planned]:
         """Begin with what there is."""
@@ -96,9 +99,11 @@ class _World:
                 yield self._planned(known_slots[run.slot], run.started_at, ends)
         for slot in sorted((slot for slot in slots if slot.state is SlotState.DUE), key=in_order):
             self._open[slot.id] = slot
+            self._follows(slot)
             self._happens(now, _LOOK, slot)
             if slot.until is not None and slot.until > now:
                 self._happens(slot.until, _LOOK, slot)
+            self._has_turning_points(slot, now)
         for together in _due_together(lines):
             due = next_due(together[0])
             if due is not None:
@@ -125,10 +130,10 @@ class _World:
                 self._turns.waits_longer(subject, now)
             else:
                 self._look_at(subject.id)
-        while self._look:
-            yield from self._judged(heapq.heappop(self._look)[2], now)
+        yield from self._judge_all(now)
         while (ready := self._turns.next(now)) is not None:
             yield self._starts(ready, now)
+        yield from self._judge_all(now)
         for ready in self._entered:
             if ready.slot.id in self._ready:
                 self._stays(ready, now)
@@ -150,10 +155,24 @@ class _World:
         before = self._facts.newest(slot.line_key)
         if before is not None:
             self._look_at(before.id)
-            self._facts.forget(before.id)
         self._open[slot.id] = slot
+        self._follows(slot)
         self._facts.is_there(slot, now)
         self._look_at(slot.id)
+        self._look_at_line(slot.line_key)
+
+    def _follows(self, slot: Slot) -> None:
+        policy = self._facts.policies.get(slot.policy)
+        other = None if policy is None else self._facts.awaited(slot, policy)
+        if other is not None:
+            self._awaited[slot.id] = other
+            self._followers.setdefault(other, set()).add(slot.id)
+
+    def _has_turning_points(self, slot: Slot, now: datetime) -> None:
+        policy = self._facts.policies.get(slot.policy)
+        for moment in () if policy is None or slot.after is None else turning_points(slot, policy, self._facts):
+            if moment > now:
+                self._happens(moment, _LOOK, slot)
 
     def _ended(self, work: RunRecord | Slot, now: datetime) -> None:
         self._turns.ends(work, now)
@@ -162,7 +181,7 @@ class _World:
         if done.job is Job.BACKUP:
             self._facts.last_backups[done.policy] = done
         if done.slot is not None:
-            self._closes(done.slot, SlotState.SUCCEEDED, now)
+            self._closes(done.slot, (done.policy, done.job, done.vault), SlotState.SUCCEEDED, now)
         for slot in self._concerned(done):
             self._look_at(slot.id)
 
@@ -171,9 +190,9 @@ class _World:
         newest = self._facts.newest((done.policy, done.job, done.vault))
         if newest is not None:
             yield newest
-        if done.job is Job.CHECK:
+        if done.job in OF_REPOSITORY:
             for repository in repositories(done):
-                yield from self._turns.checks_of(repository)
+                yield from self._turns.proofs_of(done.job, repository)
 
     def _done(self, work: RunRecord | Slot, now: datetime) -> RunRecord:
         """The run as it will have ended: well."""
@@ -207,13 +226,26 @@ class _World:
         if slot is not None:
             heapq.heappush(self._look, in_order(slot))
 
+    def _look_at_line(self, line: LineKey) -> None:
+        """Those that come after others: what becomes of one may be another's turn."""
+        self._lines.add(line)
+
+    def _judge_all(self, now: datetime) -> Iterator[Planned]:
+        while self._look or self._lines:
+            while self._look:
+                yield from self._judged(heapq.heappop(self._look)[2], now)
+            lines, self._lines = self._lines, set()
+            for slot in (slot for line in lines for slot in self._facts.chained(line)):
+                self._look_at(slot.id)
+
     def _judged(self, slot_id: str, now: datetime) -> Iterator[Planned]:
         slot = self._open.get(slot_id)
         if slot is None:
             return
         answer = rule(slot, self._facts, now)
         if isinstance(answer, Ready):
-            if slot_id not in self._ready:
+            before = self._ready.get(slot_id)
+            if before is None or before.since != answer.since:
                 self._entered.append(answer)
             self._ready[slot_id] = answer
             self._turns.enter(answer, now)
@@ -221,34 +253,47 @@ class _World:
         if self._ready.pop(slot_id, None) is not None:
             self._whys[slot_id] = self._turns.why(slot) or _PLACE
             self._turns.leave(slot, now)
-        if isinstance(answer, Wait):
-            self._waits(answer)
-            return
         why = self._whys.get(slot_id)
         if why is not None:  # what it waited for is a part of how it ends
             answer = rule(replace(slot, why=why), self._facts, now)
+        if isinstance(answer, Wait):
+            self._waits(answer)
         if isinstance(answer, Closing):
-            self._closes(slot_id, answer.state, now)
+            self._closes(slot_id, slot.line_key, answer.state, now)
             yield Planned(slot=slot, state=answer.state, ends_at=now, why=answer.why)
 
     def _waits(self, wait: Wait) -> None:
         self._whys[wait.slot.id] = wait.why
         if wait.until is not None:
             self._happens(wait.until, _LOOK, wait.slot)
-        elif wait.why.other:
-            self._chained.setdefault(wait.why.other, []).append(wait.slot.id)
 
-    def _closes(self, slot_id: str, state: SlotState, now: datetime) -> None:
+    def _closes(self, slot_id: str, line: LineKey, state: SlotState, now: datetime) -> None:
         self._open.pop(slot_id, None)
         self._whys.pop(slot_id, None)
         self._facts.ended(slot_id, state, now)
-        for other in self._chained.pop(slot_id, ()):
-            self._look_at(other)
+        self._look_at_line(line)
+        for follower in self._followers.get(slot_id, ()):
+            self._look_at_line(self._open[follower].line_key)
+            self._has_turning_points(self._open[follower], now)
+        self._forget(slot_id)
+
+    def _forget(self, slot_id: str) -> None:
+        """A year has more slots than anybody asks for: those that no open one waits for."""
+        if not self._followers.get(slot_id):
+            self._facts.forget(slot_id)
+        other = self._awaited.pop(slot_id, None)
+        if other is not None:
+            self._followers[other].discard(slot_id)
+            if not self._followers[other]:
+                del self._followers[other]
+                self._facts.forget(other)
 
     def _starts(self, ready: Ready, now: datetime) -> Planned:
         step = start(ready, self._turns, now).step
         slot = ready.slot
         del self._ready[slot.id], self._open[slot.id]
+        if self._facts.begins(slot):
+            self._look_at_line(slot.line_key)
         self._begun[slot.id] = (now, CheckResult(read_data=step.read_data) if slot.job is Job.CHECK else None)
         ends = now + self._usual(slot)
         self._happens(ends, _ENDS, slot)

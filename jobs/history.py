@@ -18,10 +18,16 @@ class Job(StrEnum):
 
     BACKUP = "backup"
     REPLICATE = "replicate"
+    AUDIT = "audit"
     CHECK = "check"
     RESTORE_TEST = "restore-test"
     RETENTION = "retention"
     RESTORE = "restore"
+    REPORT = "report"
+
+
+# Made for one policy, they speak for every policy of the tenant in that vault: what they look at is the repository.
+OF_REPOSITORY: Final = frozenset({Job.AUDIT, Job.CHECK})
 
 
 class RunState(StrEnum):
@@ -84,6 +90,23 @@ class ReplicateResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AuditResult:
+    """What reading every stored file found, without the tenant's password: each is named by the SHA-256 of its bytes.
+
+    `control` is whether a bit that was flipped in a scratch copy of one of them was seen; without that it is invalid.
+    """
+
+    kind: Literal["audit"] = "audit"
+    files: int = 0  # that were read, sound and damaged
+    bytes: int = 0
+    damaged: int = 0  # whose bytes are not what their names say, that could not be read, or that are missing
+    findings: tuple[str, ...] = ()  # the first hundred of these, each beginning with the file's name
+    vanished: int = 0  # listed and then gone, or still being written: somebody was at work there, which is no damage
+    passed_over: int = 0  # other names than a repository's: left-overs of cut writes, and strangers
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckResult:
     """restic's own check: errors it counted, and what share of the data it was told to read."""
 
@@ -111,11 +134,15 @@ class RestoreTestResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionResult:
-    """How many recovery points were kept and removed; `removed` names the snapshots of data, not of manifests."""
+    """How many recovery points were kept and removed; `removed` names the snapshots of data, not of manifests.
+
+    `intended` alone is on record of a retention that is under way or broke off: what it had set out to remove.
+    """
 
     kind: Literal["retention"] = "retention"
     kept: int = 0
     removed: tuple[str, ...] = ()
+    intended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +159,36 @@ class RestoreResult:
     verified: int = 0  # files whose SHA-256 was found equal to the manifest's
 
 
-Result = BackupResult | ReplicateResult | CheckResult | RestoreTestResult | RetentionResult | RestoreResult
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportFile:
+    """A file as it was written: whoever holds it can see that it is the one on record."""
+
+    name: str
+    bytes: int
+    sha256: str  # 64 hex digits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportResult:
+    """The report of a period, as files in a folder. `kept` are the names that older ones of the same name have now."""
+
+    kind: Literal["report"] = "report"
+    period: str = ""
+    folder: str = ""
+    files: tuple[ReportFile, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+Result = (
+    BackupResult
+    | ReplicateResult
+    | AuditResult
+    | CheckResult
+    | RestoreTestResult
+    | RetentionResult
+    | RestoreResult
+    | ReportResult
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

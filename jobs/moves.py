@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jobs.history import Job, RunRecord
 from jobs.plan import Step
 from jobs.policy import Policy, PolicyName, VaultName
+from jobs.reporting import Reporting
 from jobs.slot import Slot, SlotState, Why
 
 
@@ -16,7 +17,8 @@ from jobs.slot import Slot, SlotState, Why
 class Concurrency:
     """How many runs may be under way at once: in all, and at one site, in one vault, from one host. None: no limit.
 
-    A copy counts in both its vaults. A backup alone counts from a host, the one whose files it reads.
+    A copy counts in both its vaults. A backup alone counts from a host, the one whose files it reads. Reports count
+    in none of these: there is one of them at a time.
     """
 
     runs: int = 2
@@ -66,7 +68,8 @@ class Situation:
 
     `related` holds the slots that open ones wait for (by id, also when closed), `under_way` every open run, also a
     person's, `good` the newest succeeded or partial run of each policy's job at each vault, `last_backups` each
-    policy's newest finished backup, however it ended: after a bad one nothing is removed.
+    policy's newest finished backup, however it ended: after a bad one nothing is removed. `dead` are the ids of those
+    under way that nobody is at any more, though it is not known yet what became of them.
     """
 
     policies: Mapping[PolicyName, Policy]
@@ -75,3 +78,5 @@ class Situation:
     good: Mapping[tuple[PolicyName, Job, VaultName], RunRecord]
     last_backups: Mapping[PolicyName, RunRecord]
     limits: Concurrency
+    reports: Mapping[PolicyName, Reporting] = field(default_factory=dict)
+    dead: Collection[str] = ()

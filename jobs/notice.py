@@ -32,7 +32,7 @@ class Route:
     name: str
     on: frozenset[Topic]
     tenants: frozenset[TenantName] | None = None
-    repeat: timedelta = timedelta(hours=24)
+    repeat: timedelta = timedelta(hours=24)  # less an hour or a tenth: what fails nightly is told nightly
     digest: Schedule | None = None
     zone: str = "UTC"  # IANA name: the wall clocks that `digest` means
 
@@ -52,9 +52,27 @@ class Notice:
     body: str
     state: NoticeState = NoticeState.PENDING
     attempts: int = 0
-    next_at: datetime
+    next_at: datetime  # of the next attempt; of a notice that was given up: when
     delivered_at: datetime | None = None
-    error: str = ""
+    error: str = ""  # why it was put off last, also where it was delivered in the end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deliveries:
+    """What became of one channel's notices in a time: those made in it (`made`), and those that still waited when it
+    began (`carried`). Each is one of `at_once`, `late` (its channel had not accepted it before), `given_up`, `waiting`.
+
+    `longest` is how long after it was made the latest of the late ones was delivered.
+    """
+
+    channel: str
+    made: int
+    carried: int = 0
+    at_once: int = 0
+    late: int = 0
+    given_up: int = 0
+    waiting: int = 0
+    longest: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +115,7 @@ MOST: Final = 10  # messages to one channel, at once or within BUSY, before they
 BUSY: Final = timedelta(hours=2)
 PAUSE: Final = timedelta(minutes=10)  # between two such lists; more than MOST of it fit into BUSY, or it would not last
 PATIENCE: Final = timedelta(days=3)
+_EARLY: Final = timedelta(hours=1)  # so much before `repeat` is over, or a tenth of it, a trouble counts as a new one
 DIGEST: Final = ":digest:"  # the key of every digest
 _PAUSES: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
 _LOOK_BACK: Final = (2, 70, 3000)  # days; few moments are looked at, whether they come by the minute or the year
@@ -165,13 +184,18 @@ def _of_one_matter(route: Route, events: Sequence[Event], told: Told, now: datet
         if event.topic is Topic.RECOVERED:
             recovered, still = True, {}
         before = None if recovered or event.severity is Severity.INFO else told.get((route.name, trouble(event)))
-        if before is not None and before <= now < before + route.repeat:
+        if before is not None and before <= now < before + _kept_back_for(route):
             held.append(KeptBack(route=route, event=event, told_at=before))
         elif wants(route, event):
             telling.append(event)
             still[trouble(event)] = None
     key = "\n".join(still) or trouble(replace(events[0], topic=Topic.RECOVERED))
     return Bundle(route=route, events=tuple(telling), key=key), held
+
+
+def _kept_back_for(route: Route) -> timedelta:
+    """A little less than `repeat`: what goes wrong once a day goes wrong a minute sooner on some days, and is told."""
+    return route.repeat - min(_EARLY, route.repeat / 10)
 
 
 def told_so_far(notices: Iterable[Notice], recoveries: Iterable[Event]) -> dict[tuple[str, str], datetime]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from jobs.history import Job, RunState
 from jobs.policy import Policy, PolicyName, SiteName, TenantName, VaultName
+from jobs.reporting import NOWHERE, Reporting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +63,19 @@ def step_of(
     )
 
 
+def report_step(reporting: Reporting) -> Step:
+    """The step that makes a report, under its settings as they are."""
+    site, vault = NOWHERE
+    return Step(
+        job=Job.REPORT,
+        policy=reporting.name,
+        tenant=reporting.owner,
+        site=site,
+        vault=vault,
+        settings_hash=reporting.settings_hash,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoReplica:
     """The policy keeps one copy only, so there is nothing to replicate."""
@@ -83,16 +97,27 @@ class NoRetention:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SameRepository:
-    """Another policy of the same tenant already has this repository checked in this plan."""
-
-    policy: PolicyName
-    vault: VaultName
+class NoAudit:
+    """The policy asks for no audits, and nobody asked for one by name."""
 
     @property
     def words(self) -> str:
         """The reason for people."""
-        return f"the check of {self.policy} at {self.vault} covers the same repository"
+        return "the policy asks for no audits"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SameRepository:
+    """Another policy of the same tenant already has this repository checked, or audited, in this plan."""
+
+    policy: PolicyName
+    vault: VaultName
+    job: Job = Job.CHECK
+
+    @property
+    def words(self) -> str:
+        """The reason for people."""
+        return f"the {self.job} of {self.policy} at {self.vault} covers the same repository"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +156,7 @@ class NotAtSite:
         return f"the policy keeps nothing at site {self.site}"
 
 
-Reason = NoReplica | NoRetention | SameRepository | LastBackupBad | NeverBackedUp | NotAtSite
+Reason = NoReplica | NoRetention | NoAudit | SameRepository | LastBackupBad | NeverBackedUp | NotAtSite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

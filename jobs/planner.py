@@ -8,10 +8,11 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Final
 
-from jobs.history import Job, RunRecord, RunState
+from jobs.history import OF_REPOSITORY, Job, RunRecord, RunState
 from jobs.plan import (
     LastBackupBad,
     NeverBackedUp,
+    NoAudit,
     NoReplica,
     NoRetention,
     NotAtSite,
@@ -22,11 +23,11 @@ from jobs.plan import (
     Step,
     step_of,
 )
-from jobs.policy import Policy, PolicyName, SiteName, VaultName
+from jobs.policy import Policy, PolicyName, SiteName, TenantName, VaultName
 from jobs.proof import share
 
 # Backups first, because nothing else is worth more; retention last, because it alone can lose something.
-CYCLE: Final = (Job.BACKUP, Job.REPLICATE, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
+CYCLE: Final = (Job.BACKUP, Job.REPLICATE, Job.AUDIT, Job.CHECK, Job.RESTORE_TEST, Job.RETENTION)
 _GOOD: Final = frozenset({RunState.SUCCEEDED, RunState.PARTIAL})
 
 Answer = Step | Skip
@@ -61,7 +62,7 @@ def plan(
             for policy in policies:
                 ask = _Ask(policy=policy, wanted=wanted, site=site, last_backup=last_backups.get(policy.name))
                 answers += _RULES[job](ask)
-    answers = _each_repository_checked_once(answers, {policy.name: policy.read_data for policy in policies})
+    answers = _each_repository_once(answers, {policy.name: policy.read_data for policy in policies})
     return Plan(
         at=now,
         steps=tuple(answer for answer in answers if isinstance(answer, Step)),
@@ -88,6 +89,13 @@ def _at_places(job: Job) -> Callable[[_Ask], list[Answer]]:
         return [step_of(ask.policy, job, place) for place in places]
 
     return rule
+
+
+def _audit(ask: _Ask) -> list[Answer]:
+    """Beside other jobs only where the policy wants it: a check reads the same bytes, and more of them."""
+    if not ask.policy.is_audited and ask.wanted != {Job.AUDIT}:
+        return [_skip(ask.policy, Job.AUDIT, NoAudit())]
+    return _at_places(Job.AUDIT)(ask)
 
 
 def _retention(ask: _Ask) -> list[Answer]:
@@ -124,6 +132,7 @@ def why_no_retention(policy: Policy, last_backup: RunRecord | None) -> Reason | 
 _RULES: Final[Mapping[Job, Callable[[_Ask], list[Answer]]]] = {
     Job.BACKUP: _backup,
     Job.REPLICATE: _replicate,
+    Job.AUDIT: _audit,
     Job.CHECK: _at_places(Job.CHECK),
     Job.RESTORE_TEST: _at_places(Job.RESTORE_TEST),
     Job.RETENTION: _retention,
@@ -138,27 +147,34 @@ def _skip(policy: Policy, job: Job, reason: Reason) -> Skip:
     return Skip(job=job, policy=policy.name, reason=reason)
 
 
-def _each_repository_checked_once(answers: list[Answer], shares: Mapping[PolicyName, str]) -> list[Answer]:
-    """Policies of one tenant share repositories: one check serves all, and reads the most that any of them asks for."""
-    checks = [answer for answer in answers if isinstance(answer, Step) and answer.job is Job.CHECK]
-    first: dict[tuple[str, str], Step] = {}
-    most: dict[tuple[str, str], str] = {}
-    for step in checks:
-        place, asked = (step.tenant, step.vault), shares[step.policy]
-        first.setdefault(place, step)
-        most[place] = most_asked((most.get(place, asked), asked))
-    return [_once(answer, first, most) if answer in checks else answer for answer in answers]
+_Once = tuple[Job, TenantName, VaultName]  # of which a plan has one step
 
 
-def _once(answer: Answer, first: Mapping[tuple[str, str], Step], most: Mapping[tuple[str, str], str]) -> Answer:
-    if not isinstance(answer, Step):
+def _each_repository_once(answers: list[Answer], shares: Mapping[PolicyName, str]) -> list[Answer]:
+    """Policies of one tenant share repositories: one audit serves all, and one check, which reads the most that any of
+    them asks for."""
+    first: dict[_Once, Step] = {}
+    most: dict[_Once, str] = {}
+    for step in answers:
+        if isinstance(step, Step) and step.job in OF_REPOSITORY:
+            place, asked = _place_of(step), shares[step.policy]
+            first.setdefault(place, step)
+            most[place] = most_asked((most.get(place, asked), asked))
+    return [_once(answer, first, most) for answer in answers]
+
+
+def _once(answer: Answer, first: Mapping[_Once, Step], most: Mapping[_Once, str]) -> Answer:
+    if not isinstance(answer, Step) or answer.job not in OF_REPOSITORY:
         return answer
-    place = (answer.tenant, answer.vault)
-    serving = first[place]
-    if serving is answer:
-        return replace(answer, read_data=most[place])
-    reason = SameRepository(policy=serving.policy, vault=serving.vault)
-    return Skip(job=Job.CHECK, policy=answer.policy, reason=reason, vault=answer.vault)
+    serving = first[_place_of(answer)]
+    if serving is not answer:
+        reason = SameRepository(policy=serving.policy, vault=serving.vault, job=answer.job)
+        return Skip(job=answer.job, policy=answer.policy, reason=reason, vault=answer.vault)
+    return replace(answer, read_data=most[_place_of(answer)]) if answer.job is Job.CHECK else answer
+
+
+def _place_of(step: Step) -> _Once:
+    return (step.job, step.tenant, step.vault)
 
 
 def most_asked(shares: Iterable[str]) -> str:

@@ -88,6 +88,7 @@ class Objectives:
     rpo: timedelta | None = None
     rto: timedelta | None = None
     replica_lag: timedelta | None = None
+    audit_age: timedelta | None = None
     check_age: timedelta | None = None
     restore_test_age: timedelta | None = None
 
@@ -98,6 +99,7 @@ class Timetable:
 
     backup: Schedule | None = None
     replicate: Schedule | None = None
+    audit: Schedule | None = None
     check: Schedule | None = None
     restore_test: Schedule | None = None
     retention: Schedule | None = None
@@ -129,6 +131,11 @@ class Policy:
             raise ValueError("a replica needs a vault and that vault's site")
         if self.replica == self.vault:
             raise ValueError("the replica must be in another vault")
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether its copies are to be audited: it says when, or how long ago it may be."""
+        return self.timetable.audit is not None or self.objectives.audit_age is not None
 
     @property
     def places(self) -> tuple[tuple[SiteName, VaultName], ...]:

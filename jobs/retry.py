@@ -91,7 +91,8 @@ def pause(slot: str, attempt: int) -> timedelta:
 
 
 def _in_time(slot: Slot, at: datetime) -> bool:
-    return slot.until is None or at < slot.until
+    """When it is too late for what came after another is for dispatch to say: it knows when that one ended."""
+    return slot.after is not None or slot.until is None or at < slot.until
 
 
 def _words(outcome: Outcome) -> str:

@@ -83,6 +83,11 @@ def next_after(schedule: Schedule, zone: str, after: datetime) -> Occurrence | N
     return next(occurrences(schedule, zone, after, _END), None)
 
 
+def wall_key(wall: datetime) -> str:
+    """The name of a fixed hour, by what the wall clock shows. Such names sort as the wall times do."""
+    return _key("L", _seconds(wall), "")
+
+
 def never(schedule: Schedule) -> bool:
     """Whether it names only dates that no calendar has (`cron 0 0 30 2 *`)."""
     return read(schedule.text).never

@@ -66,13 +66,13 @@ class WhyKind(StrEnum):
     HELD = "held"  # a run holds the repository: `other` names it
     LOCKED = "locked"  # a lock of restic holds the repository
     LIMIT = "limit"  # as many runs as are allowed are under way
-    WINDOW = "window"  # outside its window nothing starts
+    WINDOW = "window"  # outside its window nothing starts; also where a newer slot (`other`) stands for it since
     RETRY = "retry"  # it failed, and will be tried again
     CUT_OFF = "cut-off"  # its run was cut off, and it will be taken up again
     NOT_YET = "not-yet"  # it is on record, but due later: its splay, or a clock that was set back
     NOTHING_TO_DO = "nothing-to-do"  # as the planner says
     POLICY_GONE = "policy-gone"  # the settings no longer hold it
-    CLOCK = "clock"  # the clock is not believed
+    CLOCK = "clock"  # a clock that was wrong made it: it was never due; or it made what was to stand for it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +89,9 @@ class Line:
     """What makes slots: one job of one policy at one vault, under one text of the settings, from one instant on.
 
     `since` and `until` bound when it was in force (until None: still); `cursor` is the newest moment that was made a
-    slot, or `since`. A line whose schedule is another's (`after`) has that one's moments and waits for its slots.
+    slot, or `since`. `taken` are names that slots of earlier lines have, and that come again in another zone: they are
+    not made again. A line whose schedule is another's (`after`) has that one's moments and waits for its slots. One
+    that ended before its cursor was made by a clock that was ahead: what it made in between is void.
     """
 
     id: int = 0  # the ledger's; 0 before it is there
@@ -108,6 +110,7 @@ class Line:
     since: datetime
     cursor: datetime
     until: datetime | None = None
+    taken: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[PolicyName, Job, VaultName]:
@@ -119,11 +122,12 @@ class Line:
 class Slot:
     """One due moment of a line. `nominal` is the schedule's moment, `due` that with the splay added.
 
-    `until` is when it is too late to start: its successor is due then. `known_at` is when the row was written: later
+    `until` is when it is too late to start: its successor is due then. What comes `after` another has as long from that
+    one's end as it has here from `due` (jobs/facts.py). `known_at` is when the row was written: later
     than `due` when Tandem did not run. `run` is its last run, `attempts` how many there were.
     """
 
-    id: str  # POLICY/JOB/VAULT/KEY
+    id: str  # POLICY/JOB/VAULT/KEY; of one that is void POLICY/JOB/VAULT/KEY~LINE
     line: int
     policy: PolicyName
     tenant: TenantName
@@ -154,3 +158,8 @@ class Slot:
 def slot_id(policy: PolicyName, job: Job, vault: VaultName, key: str) -> str:
     """The name by which a due moment exists once, however often it is found to be due."""
     return f"{policy}/{job}/{vault}/{key}"
+
+
+def void_mark(line: int) -> str:
+    """What is added to the key and the id of a slot that was never due: its moment's own slot has the plain name."""
+    return f"~{line}"

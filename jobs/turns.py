@@ -11,17 +11,17 @@ Everything here takes constant time, or a heap's, so that ten thousand may wait.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
 from jobs.claim import AGAINST, HOLDS, Hold, Holders, Repository, Work, repositories
-from jobs.history import Job, RunRecord
+from jobs.history import OF_REPOSITORY, Job, RunRecord
 from jobs.moves import Concurrency
 from jobs.planner import most_asked
-from jobs.policy import SiteName, TenantName, VaultName
+from jobs.policy import Policy, SiteName, TenantName, VaultName
 from jobs.ruling import Rank, Ready
 from jobs.slot import Slot, Why, WhyKind
 
@@ -33,6 +33,8 @@ Counted = tuple[str, str]  # a limit's name, and the site, vault or host that it
 # Every source is on this machine: its one host.
 _HOST: Final = "this host"
 _ALL: Final[Counted] = ("runs", "")
+# Reports take no turn from a backup and wait for none; each reads all of the ledger, so there is one at a time.
+_REPORTS: Final[Counted] = ("reports", "")
 _REMEMBERED: Final = 4096
 
 
@@ -48,6 +50,7 @@ class _Room:
     """Those who are ready and want one repository in one way: who has been so for longest, and who is most urgent."""
 
     def __init__(self) -> None:
+        # Who has left is dropped when it comes to the top: to search a heap would take longer, the more wait.
         self._by_age: list[tuple[datetime, str]] = []
         self._by_rank: list[tuple[Rank, str]] = []
 
@@ -87,16 +90,21 @@ class _Doors:
 class Turns:
     """Who is running, who is ready, and who of them starts next."""
 
-    def __init__(self, limits: Concurrency, under_way: Iterable[RunRecord]) -> None:
+    def __init__(self, limits: Concurrency, under_way: Iterable[RunRecord], dead: Collection[str] = ()) -> None:
+        """Begin with what is under way. The `dead` of it hold what they hold, and take no place in the limits.
+
+        Until their vault can be asked again may be a day; as many as the limits allow would stop all other vaults too.
+        """
+        self._dead = frozenset(dead)
         self._most = {"runs": limits.runs, "site": limits.per_site, "vault": limits.per_vault, "host": limits.per_host}
-        self._runs = limits.runs
+        self._most[_REPORTS[0]] = 1
         self._holders = Holders()
-        self._count: dict[Counted, int] = {_ALL: 0}
+        self._count: dict[Counted, int] = {_ALL: 0, _REPORTS: 0}
         self._ready: dict[str, Ready] = {}
         self._rooms: dict[tuple[Repository, Hold], _Room] = {}
         self._doors: dict[tuple[TenantName, Hold, VaultName, VaultName | None], _Doors] = {}
-        self._checks: dict[Repository, dict[str, Ready]] = {}
-        self._queue: list[tuple[Rank, str]] = []
+        self._proofs: dict[tuple[Job, Repository], dict[str, Ready]] = {}  # audits and checks
+        self._queues: dict[Counted, list[tuple[Rank, str]]] = {_ALL: [], _REPORTS: []}
         self._kept: dict[str, Obstacle] = {}  # who is not asked again before something ends
         self._keeps: dict[str | Counted, list[str]] = {}
         for run in sorted(under_way, key=lambda run: (run.started_at, run.id)):
@@ -107,29 +115,33 @@ class Turns:
     def begins(self, work: Running) -> None:
         """It is running from now on."""
         self._holders.add(work)
-        for counted in _counted(work.job, work.site, work.vault, work.source_vault):
+        for counted in self._places(work):
             self._count[counted] = self._count.get(counted, 0) + 1
 
     def ends(self, work: Running, now: datetime) -> None:
         """It runs no more. It must be the object that began."""
         self._holders.remove(work)
-        for counted in _counted(work.job, work.site, work.vault, work.source_vault):
+        for counted in self._places(work):
             self._count[counted] -= 1
             self._free(counted, now)
         self._free(work.id, now)
+
+    def _places(self, work: Running) -> tuple[Counted, ...]:
+        return () if work.id in self._dead else _counted(work.job, work.site, work.vault, work.source_vault)
 
     # --- who is ready ------------------------------------------------------------------------------------------
 
     def enter(self, ready: Ready, now: datetime) -> None:
         """It waits for its turn from now on; or still does, and is more or less urgent."""
         slot = ready.slot
-        is_new = slot.id not in self._ready
+        before = self._ready.get(slot.id)
+        is_new = before is None or before.since != ready.since  # it had another's place, or has it now
         self._ready[slot.id] = ready
         doors = self._doors_of(slot)
         for room in doors.own:
             room.add(ready, is_new=is_new)
-        if slot.job is Job.CHECK:
-            self._checks.setdefault((slot.tenant, slot.vault), {})[slot.id] = ready
+        if slot.job in OF_REPOSITORY:
+            self._proofs.setdefault((slot.job, (slot.tenant, slot.vault)), {})[slot.id] = ready
         self._push(ready, now)
         self._push_firsts(doors.against, now)  # it may lend them its place
 
@@ -138,8 +150,8 @@ class Turns:
         if self._ready.pop(slot.id, None) is None:
             return
         self._kept.pop(slot.id, None)
-        if slot.job is Job.CHECK:
-            del self._checks[slot.tenant, slot.vault][slot.id]
+        if slot.job in OF_REPOSITORY:
+            del self._proofs[slot.job, (slot.tenant, slot.vault)][slot.id]
         self._free(slot.id, now)
         doors = self._doors_of(slot)
         for rooms in (doors.own, doors.against):
@@ -156,22 +168,28 @@ class Turns:
         kept = self._kept.get(slot.id)
         return None if kept is None else kept.why
 
-    def checks_of(self, repository: Repository) -> tuple[Slot, ...]:
-        """The checks of a repository that wait for their turn."""
-        return tuple(ready.slot for ready in self._checks.get(repository, {}).values())
+    def proofs_of(self, job: Job, repository: Repository) -> tuple[Slot, ...]:
+        """The checks (or the audits) of a repository that wait for their turn."""
+        return tuple(ready.slot for ready in self._proofs.get((job, repository), {}).values())
 
     def read_data(self, slot: Slot) -> str:
         """The share of the data that a check must read so that it serves all who wait for one of this repository."""
-        waiting = self._checks[slot.tenant, slot.vault].values()
-        return most_asked(each.policy.read_data for each in sorted(waiting, key=lambda each: each.rank))
+        waiting = self._proofs[slot.job, (slot.tenant, slot.vault)].values()
+        policies = (each.policy for each in sorted(waiting, key=lambda each: each.rank))
+        return most_asked(policy.read_data for policy in policies if isinstance(policy, Policy))
 
     # --- whose turn it is --------------------------------------------------------------------------------------
 
     def next(self, now: datetime) -> Ready | None:
         """The one that starts now; None when there is none. Whoever starts it says so (`leave`, then `begins`)."""
-        while self._queue and self._count[_ALL] < self._runs:
-            place, slot_id = heapq.heappop(self._queue)
+        return self._next_of(_REPORTS, now) or self._next_of(_ALL, now)
+
+    def _next_of(self, counted: Counted, now: datetime) -> Ready | None:
+        queue, most = self._queues[counted], self._most[counted[0]]
+        while queue and (most is None or self._count[counted] < most):
+            place, slot_id = heapq.heappop(queue)
             ready = self._ready.get(slot_id)
+            # It has left; or it is kept, and `_free` puts it back when what keeps it has ended.
             if ready is None or slot_id in self._kept:
                 continue
             if place != self._place(ready, now):  # out of date
@@ -198,7 +216,8 @@ class Turns:
 
     def _push(self, ready: Ready, now: datetime) -> None:
         if ready.slot.id not in self._kept:
-            heapq.heappush(self._queue, (self._place(ready, now), ready.slot.id))
+            queue = self._queues[_REPORTS if ready.slot.job is Job.REPORT else _ALL]
+            heapq.heappush(queue, (self._place(ready, now), ready.slot.id))
 
     def _place(self, ready: Ready, now: datetime) -> Rank:
         """Its own rank; or that of the most urgent one who must not overtake it, where it is the first in its room."""
@@ -243,6 +262,7 @@ class Turns:
             most = self._most[counted[0]]
             if most is not None and self._count.get(counted, 0) >= most:
                 words = f"as many runs are under way as are allowed{_at(counted)}: {most}"
+                words = "another report is being made" if counted == _REPORTS else words
                 return Obstacle(Why(kind=WhyKind.LIMIT, text=words), counted)
         return None
 
@@ -256,12 +276,16 @@ class Turns:
 @lru_cache(maxsize=_REMEMBERED)
 def _counted(job: Job, site: SiteName, vault: VaultName, source: VaultName | None) -> tuple[Counted, ...]:
     """What a run counts for."""
+    if job is Job.REPORT:
+        return (_REPORTS,)
     vaults = (vault,) if source is None else (vault, source)
     hosts = (_HOST,) if job is Job.BACKUP else ()
     return (_ALL, ("site", site), *(("vault", each) for each in vaults), *(("host", host) for host in hosts))
 
 
 def _held_by(holder: Work) -> str:
+    if holder.job is Job.REPORT:
+        return f"{holder.job} {holder.policy} is being made ({holder.id})"
     return f"{holder.job} of {holder.policy} at {holder.vault} ({holder.id}) holds the repository"
 
 

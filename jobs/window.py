@@ -11,7 +11,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 _SECOND: Final = timedelta(seconds=1)
+_HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
+_MOST_HOURS: Final = 3  # that clocks leave out; those who cross the date line leave out a day, and nothing is due in it
 _TIME: Final = r"([01]?[0-9]|2[0-3]):([0-5][0-9])"
 _WINDOW: Final = re.compile(rf"{_TIME} ?- ?(?:{_TIME}|24:00)")
 
@@ -20,8 +22,9 @@ _WINDOW: Final = re.compile(rf"{_TIME} ?- ?(?:{_TIME}|24:00)")
 class Window:
     """`20:00-06:00`: from the first time of day (included) to the second (not). Raises ValueError.
 
-    `text` is canonical. On the night when an hour comes twice it is open, or closed, in both; one that lies wholly in
-    what the clocks leave out does not open that night.
+    `text` is canonical. On the night when an hour comes twice it is open, or closed, in both. After the clocks have
+    left out an hour, what lies in that hour is told by the old clock: such a window is as long as ever, and whatever
+    was due in it, and comes that much later by the new clock, finds it open.
     """
 
     text: str
@@ -47,7 +50,12 @@ class Window:
 
     def is_open(self, now: datetime, zone: str) -> bool:
         """Whether an instant lies in it, by the wall clocks of a zone."""
-        clock = now.astimezone(ZoneInfo(zone)).time()
+        if self._holds(now.astimezone(ZoneInfo(zone)).time()):
+            return True
+        old = _old_clock(now, zone)
+        return old is not None and self._holds(old)
+
+    def _holds(self, clock: time) -> bool:
         start, end = _bounds(self.text)
         if start < end:
             return start <= clock < end
@@ -57,13 +65,35 @@ class Window:
         """The instant (UTC) from which it is open next; `now` itself when it is open."""
         at = now.astimezone(UTC)
         while not self.is_open(at, zone):
-            at = _unless_changed(at, at + _until(self.start, at.astimezone(ZoneInfo(zone)).time()), ZoneInfo(zone))
+            clocks = (at.astimezone(ZoneInfo(zone)).time(), _old_clock(at, zone))
+            wait = min(_until(self.start, clock) for clock in clocks if clock is not None)
+            at = _unless_changed(at, at + wait, ZoneInfo(zone))
         return at
 
 
 @lru_cache(maxsize=256)  # asked a million times in a year that is planned ahead
 def _bounds(text: str) -> tuple[time, time]:
     return time.fromisoformat(text[:5]), time.fromisoformat(text[6:])
+
+
+def _old_clock(now: datetime, zone: str) -> time | None:
+    """What the clocks would show had they not just left something out; None but for as long after as they left out."""
+    left_out = _left_out(zone, now.astimezone(UTC).date())
+    if left_out is None or not left_out[0] <= now < left_out[0] + left_out[1]:
+        return None
+    return (now.astimezone(ZoneInfo(zone)).replace(tzinfo=None) - left_out[1]).time()
+
+
+@lru_cache(maxsize=4096)
+def _left_out(zone: str, day: date) -> tuple[datetime, timedelta] | None:
+    """When, about a day (UTC), the clocks leave out some time, and how much; None also where they leave out a day."""
+    clock = ZoneInfo(zone)
+    hours = [datetime(day.year, day.month, day.day, tzinfo=UTC) + hour * _HOUR for hour in range(-_MOST_HOURS, 25)]
+    offsets = [hour.astimezone(clock).utcoffset() or timedelta() for hour in hours]
+    for hour, before, after in zip(hours, offsets, offsets[1:], strict=False):
+        if timedelta() < after - before <= _MOST_HOURS * _HOUR:
+            return _unless_changed(hour, hour + _HOUR, clock), after - before
+    return None
 
 
 def _until(wanted: time, clock: time) -> timedelta:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from jobs.dispatch import Concurrency, Situation
+from jobs.dispatch import Closing, Concurrency, Situation, Start, Wait, dispatch
 from jobs.history import Job, Owner, RunRecord, RunState
 from jobs.policy import (
     Objectives,
@@ -20,7 +20,7 @@ from jobs.policy import (
     VaultName,
 )
 from jobs.schedule import Schedule
-from jobs.slot import Slot, slot_id
+from jobs.slot import FINAL, Slot, SlotState, Why, WhyKind, slot_id
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -30,6 +30,9 @@ NIGHTLY = "daily at 01:30"
 CHAINED = {"backup": NIGHTLY, "replicate": "after backup", "retention": "after backup"}
 SITES = {"one": SiteName("primary"), "two": SiteName("secondary"), "three": SiteName("third")}
 OWNER = Owner(host="h", boot="b", pid=1, started="1")
+HELD = Why(kind=WhyKind.HELD, text="run-7 holds it", other="run-7")
+RETRY = Why(kind=WhyKind.RETRY, text="attempt 2 failed (vault-unreachable): no answer", other="run-8")
+BAD = sorted(FINAL - {SlotState.SUCCEEDED, SlotState.PARTIAL, SlotState.COALESCED})
 
 
 def timetable(**texts: str) -> Timetable:
@@ -105,6 +108,7 @@ def situation(
     good: Iterable[RunRecord] = (),
     last_backups: Iterable[RunRecord] = (),
     limits: Concurrency | None = None,
+    dead: Iterable[RunRecord] = (),
 ) -> Situation:
     """What is known: by default no limit, and nothing under way."""
     return Situation(
@@ -114,4 +118,20 @@ def situation(
         good={(each.policy, each.job, each.vault): each for each in good},
         last_backups={each.policy: each for each in last_backups},
         limits=limits or Concurrency(runs=1000),
+        dead=tuple(each.id for each in dead),
     )
+
+
+def answer(
+    *slots: Slot, known: Situation | None = None, now: datetime = NOW, of: Slot | None = None
+) -> Closing | Start | Wait:
+    """What becomes of the last slot, or of one of them."""
+    moves = dispatch(slots, known or situation(policy()), now)
+    answers: tuple[Closing | Start | Wait, ...] = (*moves.closings, *moves.starts, *moves.waits)
+    return next(each for each in answers if each.slot.id == (of or slots[-1]).id)
+
+
+def waits(made: Closing | Start | Wait) -> tuple[WhyKind, str]:
+    assert isinstance(made, Wait)
+    assert made.why.text
+    return made.why.kind, made.why.other

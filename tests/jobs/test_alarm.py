@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.agenda import lines_of
 from jobs.alarm import Alarm, Disk, Known, conditions, difference
 from jobs.event import Severity, Topic
 from jobs.failure import Failure, FailureKind
+from jobs.forecast import forecast
 from jobs.growth import Growth
-from jobs.history import Job, RunRecord, RunState
+from jobs.history import Job, RetentionResult, RunRecord, RunState
 from jobs.integrity import assess
 from jobs.notice import Notice, NoticeState
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from jobs.slot import Line, Slot, SlotState, Why, WhyKind
+from jobs.window import Window
+from tests.jobs import making
 from tests.orchestrator.ledger.build import line, over, slot
 
 NOW: Final = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
@@ -136,6 +140,61 @@ def test_a_check_that_another_policy_made_is_no_sign_of_starving() -> None:
     assert keys(Known(lines=[line(job=Job.CHECK)], slots=slots)) == []
 
 
+def late(days_ago: float, state: SlotState, why: Why) -> Slot:
+    made = closed(Job.BACKUP, days_ago, state, why)
+    return replace(made, known_at=made.due + timedelta(minutes=2))
+
+
+def test_what_an_outage_passed_over_is_no_starving_line() -> None:
+    """It is told by itself, and the newest stands for them."""
+    for why, state in ((NEWER, SlotState.COALESCED), (RAN, SlotState.MISSED)):
+        assert keys(Known(lines=[BACKUPS], slots=[late(days, state, why) for days in (1, 2, 3, 4)])) == []
+    punctual = [replace(late(days, SlotState.MISSED, RAN), known_at=NOW - days * DAY) for days in (1, 2, 3)]
+    assert keys(Known(lines=[BACKUPS], slots=punctual)) == ["starved/files/backup/one"]
+
+
+def test_what_waited_for_its_window_does_not_starve_unless_it_is_missed() -> None:
+    window = Why(kind=WhyKind.WINDOW, text="its window opens at 20:00", other="files/backup/one/x")
+    slots = [closed(Job.BACKUP, days, SlotState.COALESCED, window) for days in (1, 2, 3, 4)]
+    assert keys(Known(lines=[BACKUPS], slots=slots)) == []
+    missed = [replace(each, state=SlotState.MISSED) for each in slots]
+    assert keys(Known(lines=[BACKUPS], slots=missed)) == ["starved/files/backup/one"]
+
+
+def test_nobody_starves_while_one_that_is_open_stands_for_the_others() -> None:
+    slots = [closed(Job.BACKUP, days, SlotState.COALESCED, replace(NEWER, other="open")) for days in (1, 2, 3)]
+    assert keys(Known(lines=[BACKUPS], slots=slots)) == []
+    ended = closed(Job.BACKUP, 0.5, SlotState.MISSED)
+    stood_for = [replace(each, why=replace(NEWER, other=ended.id)) for each in slots]
+    assert keys(Known(lines=[BACKUPS], slots=[ended, *stood_for])) == ["starved/files/backup/one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "window"), [("every 1h", "20:00-06:00"), ("every 4h", "20:00-06:00"), ("every 4h", "22:00-02:00")]
+)
+def test_a_frequent_schedule_with_a_window_raises_no_alarm_by_day(text: str, window: str) -> None:
+    start = datetime(2026, 11, 21, 19, 0, tzinfo=UTC)
+    of = making.policy(replica=None, retention=None, timetable=making.timetable(backup=text), window=Window(window))
+    lines = [replace(each, id=1) for each in lines_of(of, start)]
+    made = [*forecast(lines, (), making.situation(of), {}, start, start + 2 * DAY)]
+    ended = [
+        replace(each.slot, state=each.state, why=each.why, closed_at=each.ends_at) for each in made if each.ends_at
+    ]
+    for hours in range(48):
+        now = start + hours * HOUR
+        newest = sorted((each for each in ended if each.closed_at and each.closed_at <= now), key=lambda each: each.due)
+        assert conditions(Known(lines=lines, slots=newest[-10:]), now) == ()
+
+
+def test_backups_green_copies_dead() -> None:
+    slots = [closed(Job.REPLICATE, days, SlotState.FAILED) for days in (1, 2)]
+    known = Known(lines=[line(job=Job.REPLICATE)], slots=slots, good=good(Job.BACKUP, 0))
+    assert keys(known) == ["dead/files/replicate/one"]
+    window = Why(kind=WhyKind.WINDOW, text="its window opens at 20:00")
+    between = closed(Job.REPLICATE, 1.5, SlotState.COALESCED, window)
+    assert keys(replace(known, slots=[*slots, between])) == ["dead/files/replicate/one"]
+
+
 # --- objectives ---------------------------------------------------------------------------------------------------
 
 POLICY: Final = Policy(
@@ -187,6 +246,33 @@ def test_a_lock_that_goes_on_refusing_is_told() -> None:
     assert keys(Known(refused=[refused(2)], good=good(Job.CHECK, 0))) == []
 
 
+REMOVED: Final = RetentionResult(kept=3, removed=("a",))
+
+
+@pytest.mark.parametrize(
+    ("of", "well", "stands"),
+    [
+        pytest.param(
+            Job.CHECK, {"job": Job.RETENTION, "result": REMOVED}, False, id="it had the repository for itself"
+        ),
+        pytest.param(Job.CHECK, {"job": Job.RETENTION, "result": RetentionResult(kept=3)}, True, id="it took no lock"),
+        pytest.param(Job.CHECK, {"job": Job.BACKUP}, True, id="beside a shared lock a backup goes"),
+        pytest.param(Job.CHECK, {"job": Job.AUDIT}, True, id="an audit takes no lock"),
+        pytest.param(Job.BACKUP, {"job": Job.RESTORE_TEST}, False, id="what was refused it shares"),
+        pytest.param(Job.BACKUP, {"job": Job.AUDIT}, True, id="an audit takes no lock, and shows nothing"),
+        pytest.param(Job.CHECK, {"job": Job.CHECK, "vault": VaultName("two")}, True, id="of another repository"),
+        pytest.param(Job.CHECK, {"job": Job.CHECK, "tenant": TenantName("south")}, True, id="of another tenant"),
+        pytest.param(Job.CHECK, {"job": Job.CHECK, "started_at": NOW - 3 * HOUR}, True, id="it was before"),
+    ],
+)
+def test_a_lock_is_gone_where_a_run_went_well_that_it_would_have_refused(
+    of: Job, well: dict[str, Any], stands: bool
+) -> None:
+    other = over(99, **{"policy": PolicyName("other"), "started_at": NOW - HOUR, **well})
+    known = Known(refused=[replace(refused(2), job=of)], good={(other.policy, other.job, other.vault): other})
+    assert keys(known) == (["lock/north/one"] if stands else [])
+
+
 def test_a_disk_that_is_full_within_the_week_is_told() -> None:
     disk = Disk(name="The disk of vault one", free=100, growth=Growth(bytes_a_day=20, over=DAY))
     assert keys(Known(disks=[disk])) == ["disk/The disk of vault one"]
@@ -215,6 +301,14 @@ def test_a_channel_that_takes_nothing_for_an_hour_is_told() -> None:
     assert keys(Known(notices=[notice(0.5)])) == []
     assert keys(Known(notices=[notice(2, attempts=0)])) == []
     assert keys(Known(notices=[notice(2, state=NoticeState.DELIVERED)])) == []
+
+
+def test_what_was_given_up_is_no_recovery_until_the_channel_accepts_something() -> None:
+    lost = notice(80, state=NoticeState.GIVEN_UP, next_at=NOW - 8 * HOUR)
+    assert keys(Known(notices=[lost])) == ["delivery/mail"]
+    for hours, held in ((9, ["delivery/mail"]), (7, [])):
+        taken = notice(10, state=NoticeState.DELIVERED, delivered_at=NOW - hours * HOUR)
+        assert keys(Known(notices=[lost, taken])) == held
 
 
 def test_a_clock_that_is_not_believed_is_told() -> None:

@@ -204,3 +204,8 @@ def test_one_change_is_found_where_it_is(found: list[Entry], data: st.DataObject
     other = data.draw(st.sampled_from([replace(which, mtime_ns=6), replace(which, uid=6), replace(which, gid=-7)]))
     after = [other if entry is which else entry for entry in firm]
     assert [each.path for each in compare(firm, after)[0]] == [which.path]
+
+
+def test_only_files_are_counted_as_changing() -> None:
+    changing = [replace(entry, changed=True) if entry in {FOLDER, FILE, LINK} else entry for entry in SOURCE]
+    assert compare(changing, SOURCE)[1].changed == 1

@@ -34,7 +34,13 @@ policies = st.builds(
     names,
     st.fixed_dictionaries(
         {"backup": schedules},
-        optional={"replicate": chained, "retention": chained, "check": schedules, "restore_test": schedules},
+        optional={
+            "replicate": chained,
+            "retention": chained,
+            "audit": schedules,
+            "check": schedules,
+            "restore_test": schedules,
+        },
     ),
     tenant=st.sampled_from(["north", "south"]),
     replica=st.sampled_from(["two", "two", None]),

@@ -96,3 +96,16 @@ def test_a_dump_is_known_by_its_program(command: tuple[str, ...]) -> None:
 
 def test_no_objective_at_all_promises_nothing() -> None:
     assert promises_nothing(Objectives())
+
+
+def test_a_database_elsewhere_covers_nothing_here() -> None:
+    assert cover_of_mount(SRV, [policy(Sqlite(path="/home/app.db"))]) is Cover.NONE
+
+
+def test_one_of_a_sources_paths_is_enough_to_hold_a_file() -> None:
+    both = paths("/home", "/srv")
+    assert holding("/srv/app.db", [both]) == holding("/home/app.db", [both]) == (both,)
+
+
+def test_only_a_command_dumps_by_a_program() -> None:
+    assert dumps_of("PostgreSQL", [paths("/usr/bin/pg_dump"), policy(Sqlite(path="/srv/pg_dump"))]) == ()

@@ -7,36 +7,17 @@ from dataclasses import replace
 import pytest
 
 from jobs.dispatch import Closing, Situation, Start, Wait, dispatch, related_ids
-from jobs.history import CheckResult, Job, RunRecord, RunState
-from jobs.policy import SiteName, TenantName
-from jobs.slot import FINAL, OPEN, Slot, SlotState, Why, WhyKind
+from jobs.history import AuditResult, CheckResult, Job, RunRecord, RunState
+from jobs.policy import SiteName, TenantName, VaultName
+from jobs.slot import OPEN, Slot, SlotState, WhyKind
 from jobs.window import Window
-from tests.jobs.making import DAY, HOUR, MINUTE, NOW, policy, run, situation, slot
-
-HELD = Why(kind=WhyKind.HELD, text="run-7 holds it", other="run-7")
-RETRY = Why(kind=WhyKind.RETRY, text="attempt 2 failed (vault-unreachable): no answer", other="run-8")
-BAD = sorted(FINAL - {SlotState.SUCCEEDED, SlotState.PARTIAL, SlotState.COALESCED})
-
-
-def answer(
-    *slots: Slot, known: Situation | None = None, now: object = NOW, of: Slot | None = None
-) -> Closing | Start | Wait:
-    """What becomes of the last slot, or of one of them."""
-    moves = dispatch(slots, known or situation(policy()), now)  # type: ignore[arg-type]  # (a moment)
-    answers: tuple[Closing | Start | Wait, ...] = (*moves.closings, *moves.starts, *moves.waits)
-    return next(each for each in answers if each.slot.id == (of or slots[-1]).id)
+from tests.jobs.making import BAD, DAY, HELD, HOUR, MINUTE, NOW, RETRY, answer, policy, run, situation, slot, waits
 
 
 def closed(made: Closing | Start | Wait) -> tuple[SlotState, WhyKind, str]:
     assert isinstance(made, Closing)
     assert made.why.text
     return made.state, made.why.kind, made.why.other
-
-
-def waits(made: Closing | Start | Wait) -> tuple[WhyKind, str]:
-    assert isinstance(made, Wait)
-    assert made.why.text
-    return made.why.kind, made.why.other
 
 
 def chained(job: Job, after: Job = Job.BACKUP, **changes: object) -> Slot:
@@ -87,6 +68,8 @@ def test_an_edit_of_the_settings_does_not_make_two_lines_of_it() -> None:
     [
         ({}, (SlotState.MISSED, WhyKind.TOO_LATE, "")),
         ({"known_at": NOW + DAY}, (SlotState.MISSED, WhyKind.NOT_RUNNING, "")),
+        ({"known_at": NOW + MINUTE}, (SlotState.MISSED, WhyKind.TOO_LATE, "")),
+        ({"known_at": NOW + 2 * MINUTE}, (SlotState.MISSED, WhyKind.NOT_RUNNING, "")),
         ({"why": HELD}, (SlotState.BLOCKED, WhyKind.HELD, "run-7")),
         ({"why": replace(HELD, kind=WhyKind.AFTER)}, (SlotState.BLOCKED, WhyKind.AFTER, "run-7")),
         ({"why": replace(HELD, kind=WhyKind.LIMIT)}, (SlotState.BLOCKED, WhyKind.LIMIT, "run-7")),
@@ -271,6 +254,26 @@ def test_of_two_checks_of_a_repository_one_starts_and_reads_what_both_ask() -> N
     assert waits(wait) == (WhyKind.HELD, start.slot.id)
 
 
+def test_another_policys_audit_since_then_stands_for_it_and_its_check_does_not() -> None:
+    audited = run(Job.AUDIT, "other", state=RunState.SUCCEEDED, started_at=NOW, result=AuditResult(files=1))
+    made = answer(slot(Job.AUDIT), known=situation(policy(), good=[audited]))
+    assert closed(made) == (SlotState.COALESCED, WhyKind.SAME_REPOSITORY, "run-audit-other")
+    for good in (checked(), replace(audited, started_at=NOW - MINUTE), replace(audited, vault=VaultName("two"))):
+        assert isinstance(answer(slot(Job.AUDIT), known=situation(policy(), good=[good])), Start)
+    assert isinstance(answer(slot(Job.CHECK), known=situation(policy(), good=[audited])), Start)
+
+
+def test_of_two_audits_of_a_repository_one_starts_and_backups_go_on_beside_it() -> None:
+    slots = [slot(Job.AUDIT, of="a"), slot(Job.AUDIT, of="b"), slot(of="a"), slot(Job.RETENTION, of="b")]
+    known = situation(policy("a"), policy("b"), last_backups=[run(of="b", state=RunState.SUCCEEDED)])
+    moves = dispatch(slots, known, NOW)
+    assert [(start.slot.job, start.slot.policy) for start in moves.starts] == [(Job.BACKUP, "a"), (Job.AUDIT, "a")]
+    assert {(wait.slot.job, wait.slot.policy): wait.why.kind for wait in moves.waits} == {
+        (Job.AUDIT, "b"): WhyKind.HELD,
+        (Job.RETENTION, "b"): WhyKind.HELD,
+    }
+
+
 def test_why_an_attempt_failed_is_kept_while_it_waits_for_something_else() -> None:
     again = slot(attempts=2, run="run-8", why=RETRY, retry_at=NOW - MINUTE)
     busy = situation(policy(), under_way=[run()])
@@ -286,3 +289,8 @@ def test_why_an_attempt_failed_is_kept_while_it_waits_for_something_else() -> No
     assert closed(end) == (SlotState.FAILED, WhyKind.RAN, "run-8")
     assert isinstance(end, Closing)
     assert RETRY.text in end.why.text
+
+
+def test_what_waited_for_its_window_says_so_where_a_newer_one_stands_for_it() -> None:
+    before = slot(due=NOW - DAY, why=replace(HELD, kind=WhyKind.WINDOW))
+    assert closed(answer(slot(), before)) == (SlotState.COALESCED, WhyKind.WINDOW, slot().id)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.event import SEVERITIES, Severity, Topic, outage
+from jobs.event import SEVERITIES, Severity, Topic, outage, took_over
 from jobs.notice import trouble
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -30,3 +30,9 @@ def test_an_outage_says_from_when_to_when_and_what_passed(moments: int, severity
 def test_a_second_outage_within_a_day_is_another_trouble() -> None:
     first, second = outage(NOW, NOW + timedelta(hours=1), 1), outage(NOW + timedelta(hours=2), NOW, 1)
     assert trouble(first) != trouble(second)
+
+
+def test_a_second_take_over_within_a_day_is_another_matter() -> None:
+    first, second = (took_over(term, "a host died", NOW) for term in (2, 3))
+    assert first.key != second.key
+    assert (first.topic, first.severity) == (Topic.SERVE_TOOK_OVER, Severity.WARNING)

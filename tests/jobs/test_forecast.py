@@ -90,6 +90,14 @@ class Naive:
             self.last[done.policy] = done
         if done.slot is not None:
             self.slots[done.slot] = replace(self.slots[done.slot], state=SlotState.SUCCEEDED, closed_at=now)
+            self.looks |= {at for each in self.slots.values() for at in self.counted_from_now(each, done.slot, now)}
+
+    def counted_from_now(self, each: Slot, done: str, now: datetime) -> Iterator[datetime]:
+        """The time of what waited for this one begins when it ends."""
+        if done in related_ids(each, self.known.policies):
+            late = self.known.policies[each.policy].catch_up
+            yield from () if late is None else (now + late,)
+            yield from () if each.until is None else (now + (each.until - each.due),)
 
     def situation(self) -> Situation:
         ids = {other for each in self.slots.values() for other in related_ids(each, self.known.policies)}
@@ -124,6 +132,7 @@ tables = st.fixed_dictionaries(
     {"backup": st.sampled_from([NIGHTLY, "every 2h", "every 30m", "daily at 03:00"])},
     optional={
         "replicate": st.sampled_from(["after backup", "every 3h"]),
+        "audit": st.sampled_from(["every 4h", "daily at 03:00", "after backup"]),
         "check": st.sampled_from(["every 4h", "daily at 03:00", "after backup"]),
         "restore_test": st.sampled_from(["every 4h", "daily at 03:00", "after backup"]),
         "retention": st.sampled_from(["after backup", "every 1h"]),
@@ -143,7 +152,7 @@ def worlds(draw: st.DrawFn) -> tuple[tuple[Policy, ...], Concurrency, Durations]
             catch_up=draw(st.sampled_from([None, None, 20 * MINUTE])),
             read_data=draw(st.sampled_from(["none", "10%", "100%"])),
             window=draw(st.sampled_from([None, None, Window("04:00-05:30")])),
-            objectives=draw(st.sampled_from([Objectives(), Objectives(rpo=2 * HOUR, check_age=DAY)])),
+            objectives=draw(st.sampled_from([Objectives(), Objectives(rpo=2 * HOUR, audit_age=HOUR, check_age=DAY)])),
         )
         for name in draw(st.sets(st.sampled_from("abcde"), min_size=1))
     )

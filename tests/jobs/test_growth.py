@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -66,3 +67,33 @@ def test_more_room_never_lasts_shorter(history: list[tuple[float, int]], free: i
     less, more = found.lasts(free), found.lasts(free * 2)
     assert found.bytes_a_day >= 0
     assert more is None or (less is not None and less <= more)
+
+
+def test_the_order_in_which_backups_are_told_says_nothing() -> None:
+    told = [backup(10, 1000), backup(5, 300), backup(1, 100)]
+    assert growth(reversed(told), [POLICY], [ONE], NOW) == growth(told, [POLICY], [ONE], NOW)
+    assert growth(told, [POLICY], [ONE], NOW) == Growth(bytes_a_day=40.0, over=10 * DAY)
+
+
+def test_what_another_disk_or_nobody_holds_does_not_spread_the_growth_over_more_days() -> None:
+    gone = Stored(policy=PolicyName("gone"), at=NOW - 20 * DAY, bytes=1000, added=1000)
+    elsewhere = Stored(policy=PolicyName("elsewhere"), at=NOW - 20 * DAY, bytes=1000, added=10)
+    other = replace(POLICY, name=PolicyName("elsewhere"), vault=VaultName("three"), replica=None, replica_site=None)
+    found = growth([gone, elsewhere, backup(10, 100)], [POLICY, other], [ONE, TWO], NOW)
+    assert found == Growth(bytes_a_day=20.0, over=10 * DAY)
+
+
+def test_the_thirtieth_day_and_this_moment_count_and_tomorrow_does_not() -> None:
+    assert growth([backup(30, 300)], [POLICY], [ONE], NOW) == Growth(bytes_a_day=10.0, over=30 * DAY)
+    assert growth([backup(0, 300)], [POLICY], [ONE], NOW) == Growth(bytes_a_day=300.0, over=DAY)
+    assert growth([backup(-1, 300)], [POLICY], [ONE], NOW).bytes_a_day == 0
+
+
+def test_a_first_backup_is_one_of_which_at_least_half_was_new() -> None:
+    assert growth([backup(10, 500)], [POLICY], [ONE], NOW).bytes_a_day == 0
+    assert growth([backup(10, 490)], [POLICY], [ONE], NOW).bytes_a_day == 49
+
+
+def test_room_for_a_century_is_told_and_for_longer_is_not() -> None:
+    assert Growth(bytes_a_day=0.5, over=DAY).lasts(18_250) == 36_500 * DAY
+    assert Growth(bytes_a_day=1, over=DAY).lasts(36_501) is None

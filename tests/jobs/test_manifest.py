@@ -224,3 +224,8 @@ def test_a_shown_path_can_be_printed_on_one_line(path: str) -> None:
 def test_a_shown_path_is_readable() -> None:
     assert shown("/srv/été/a b") == "/srv/été/a b"
     assert shown("/a\n\udcff\u202e") == "/a\\n\\xff\\u202e"
+
+
+def test_only_what_cannot_be_printed_is_written_in_another_way() -> None:
+    assert shown("/s/é\n") == "/s/é\\n"
+    assert [shown(f"/{chr(code)}") for code in (0xDC80, 0xDCFF, 0xDC7F)] == ["/\\x80", "/\\xff", "/\\udc7f"]

@@ -181,8 +181,8 @@ def test_another_trouble_of_the_same_line_is_told() -> None:
 
 def test_a_trouble_is_told_again_when_repeat_has_passed_or_the_clock_went_back() -> None:
     told = {("ops", trouble(event())): NOW}
-    assert not sort([event(2)], [OPS], told, NOW + DAY - MINUTE).bundles
-    assert sort([event(2)], [OPS], told, NOW + DAY).bundles
+    assert not sort([event(2)], [OPS], told, NOW + DAY - HOUR - MINUTE).bundles
+    assert sort([event(2)], [OPS], told, NOW + DAY - HOUR).bundles
     assert sort([event(2)], [OPS], told, NOW - MINUTE).bundles
 
 
@@ -312,3 +312,45 @@ def test_a_first_digest_is_due_at_once_and_begins_at_the_moment_before(text: str
 def test_a_first_digest_without_moments_begins_nowhere(text: str | None) -> None:
     schedule = None if text is None else Schedule(text)
     assert first_digest_from(Route(name="ops", on=frozenset(), digest=schedule), NOW) is None
+
+
+def test_an_event_that_is_no_trouble_is_told_each_time_however_lately_its_like_was() -> None:
+    route = Route(name="ops", on=frozenset({Topic.SERVE_STARTED, Topic.FAILED}))
+    quiet, loud = event(1, Topic.SERVE_STARTED, key="serve"), event(2, Topic.FAILED)
+    told = {(route.name, trouble(each)): NOW - MINUTE for each in (quiet, loud)}
+    sorting = sort([quiet, loud], [route], told, NOW)
+    assert [each.id for bundle in sorting.bundles for each in bundle.events] == [1]
+    assert [kept.event.id for kept in sorting.kept_back] == [2]
+
+
+def test_what_was_sent_by_a_clock_that_was_ahead_puts_nothing_off() -> None:
+    sent = [NOW - number * MINUTE for number in range(MOST)]
+    assert not_before([*sent, NOW + DAY], NOW) == NOW + 10 * MINUTE
+    assert not_before([NOW + number * MINUTE for number in range(1, 30)], NOW) == NOW
+
+
+def test_what_fails_every_night_is_told_every_night_though_each_fails_a_little_sooner() -> None:
+    told: dict[tuple[str, str], datetime] = {}
+    for night in range(8):
+        now = NOW + night * (DAY - MINUTE)
+        sorting = sort([event(night + 1)], [OPS], told, now)
+        assert sorting.bundles, f"night {night} was not told"
+        told = {("ops", trouble(event())): now}
+
+
+@given(st.integers(1, 60 * 24 * 30).map(lambda minutes: minutes * MINUTE))
+def test_a_trouble_is_kept_back_for_nearly_as_long_as_its_route_says(repeat: timedelta) -> None:
+    route, told = replace(OPS, repeat=repeat), {("ops", trouble(event())): NOW}
+    assert not sort([event(2)], [route], told, NOW + repeat * 0.89).bundles
+    assert sort([event(2)], [route], told, NOW + repeat - min(HOUR, repeat / 10)).bundles
+    if repeat > 10 * HOUR:
+        assert not sort([event(2)], [route], told, NOW + repeat - HOUR - MINUTE).bundles
+
+
+def test_a_recovery_in_the_batch_that_a_notice_was_made_from_is_in_it_already() -> None:
+    batch = [event(1), event(2, Topic.RECOVERED), event(3)]
+    (bundle,) = sort(batch, [OPS], {}, NOW).bundles
+    for through in (2, 3):
+        told = told_so_far([notice(key=bundle.key, through=through)], [batch[1]])
+        assert told["ops", trouble(event())] == NOW
+    assert ("ops", trouble(event())) not in told_so_far([notice(key=bundle.key, through=1)], [batch[1]])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.history import Job, Owner, RunRecord, RunState
+from jobs.history import OF_REPOSITORY, Job, Owner, RunRecord, RunState
 from jobs.plan import (
     LastBackupBad,
     NeverBackedUp,
+    NoAudit,
     NoReplica,
     NoRetention,
     NotAtSite,
@@ -24,12 +25,14 @@ from jobs.plan import (
     StepKey,
 )
 from jobs.planner import CYCLE, plan
-from jobs.policy import Paths, Policy, PolicyName, Retention, SiteName, TenantName, VaultName
+from jobs.policy import Objectives, Paths, Policy, PolicyName, Retention, SiteName, TenantName, VaultName
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
 
-def policy(name: str, *, tenant: str = "minfopra", replica: bool = True, retention: bool = True) -> Policy:
+def policy(
+    name: str, *, tenant: str = "minfopra", replica: bool = True, retention: bool = True, audited: bool = False
+) -> Policy:
     return Policy(
         name=PolicyName(name),
         tenant=TenantName(tenant),
@@ -39,6 +42,7 @@ def policy(name: str, *, tenant: str = "minfopra", replica: bool = True, retenti
         replica=VaultName("second") if replica else None,
         replica_site=SiteName("secondary") if replica else None,
         retention=Retention(last=3) if retention else None,
+        objectives=Objectives(audit_age=timedelta(days=7) if audited else None),
     )
 
 
@@ -65,6 +69,7 @@ policies = st.lists(
         tenant=st.sampled_from(["minfopra", "chu"]),
         replica=st.booleans(),
         retention=st.booleans(),
+        audited=st.booleans(),
     ),
     unique_by=lambda each: each.name,
     max_size=6,
@@ -84,7 +89,9 @@ def test_every_policy_is_answered_for_every_job_and_place(
     answered = Counter((answer.job, answer.policy) for answer in answers)
     for each in some:
         for job in jobs:
-            places = len(each.places) if job in {Job.CHECK, Job.RESTORE_TEST} else 1
+            places = len(each.places) if job in {Job.AUDIT, Job.CHECK, Job.RESTORE_TEST} else 1
+            if job is Job.AUDIT and not each.is_audited and jobs != {Job.AUDIT}:
+                places = 1  # nobody wants any
             if job is Job.RETENTION and any(step.job is job and step.policy == each.name for step in made.steps):
                 places = len(each.places)
             assert answered[job, each.name] == places
@@ -98,7 +105,7 @@ def test_the_order_of_policies_changes_nothing_but_the_order(
 ) -> None:
     shuffled = list(some)
     chance.shuffle(shuffled)
-    jobs = jobs - {Job.CHECK}  # which policy's check serves the others is the first's, on purpose
+    jobs = jobs - OF_REPOSITORY  # which policy's check serves the others is the first's, on purpose
     one, other = plan(some, jobs, {}, NOW), plan(shuffled, jobs, {}, NOW)
     assert set(one.steps) == set(other.steps)
     assert set(one.skips) == set(other.skips)
@@ -118,12 +125,27 @@ def test_steps_come_in_the_cycles_order_and_after_what_they_wait_for(some: list[
 
 @settings(deadline=None)
 @given(policies)
-def test_each_repository_is_checked_exactly_once(some: list[Policy]) -> None:
-    made = plan(some, [Job.CHECK], {}, NOW)
+@pytest.mark.parametrize("job", sorted(OF_REPOSITORY))
+def test_each_repository_is_checked_or_audited_exactly_once(job: Job, some: list[Policy]) -> None:
+    made = plan(some, [job], {}, NOW)
     checked = Counter((step.tenant, step.vault) for step in made.steps)
     assert set(checked.values()) <= {1}
     assert set(checked) == {(each.tenant, vault) for each in some for _, vault in each.places}
     assert all(isinstance(skip.reason, SameRepository) for skip in made.skips)
+    assert {skip.reason.words.split()[1] for skip in made.skips} <= {job}
+
+
+def test_a_run_of_everything_audits_for_those_who_want_it_and_a_person_whatever_he_names() -> None:
+    wants, content = policy("wants", audited=True), policy("content", tenant="chu")
+    made = plan([wants, content], CYCLE, {}, NOW)
+    assert [(step.policy, step.vault) for step in made.steps if step.job is Job.AUDIT] == [
+        ("wants", "first"),
+        ("wants", "second"),
+    ]
+    assert [(skip.policy, skip.reason, skip.refused) for skip in made.skips if skip.job is Job.AUDIT] == [
+        ("content", NoAudit(), False)
+    ]
+    assert len(plan([content], [Job.AUDIT], {}, NOW).steps) == 2
 
 
 def test_the_one_check_reads_the_most_that_any_policy_asks_for() -> None:

@@ -105,3 +105,21 @@ def test_counts_have_their_noun_and_their_thousands() -> None:
     assert counted(0, "file") == "0 files"
     assert counted(2_000, "copy", "copies") == "2,000 copies"
     assert rate(1_572_864.9) == "1.50 MiB/s"
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (None, "5 h 14 min"),
+        (timedelta(hours=5, minutes=14), "5 h 14 min"),
+        (timedelta(hours=5, minutes=13, seconds=30), "5 h 13 min 20 s"),
+        (timedelta(hours=5), "5 h 14 min"),
+    ],
+)
+def test_more_units_are_told_only_where_two_would_read_as_beyond_the_limit(limit: timedelta | None, text: str) -> None:
+    assert duration(timedelta(hours=5, minutes=13, seconds=20), limit=limit) == text
+
+
+def test_three_digits_are_told_until_there_are_more_before_the_point() -> None:
+    sizes = (10 * 1024 - 1, 10 * 1024, 100 * 1024 - 1, 100 * 1024, 1023 * 1024)
+    assert [size(count) for count in sizes] == ["9.99 KiB", "10.0 KiB", "99.9 KiB", "100 KiB", "1,023 KiB"]

@@ -147,3 +147,44 @@ def test_the_same_end_is_decided_the_same(outcome: Outcome, attempts: int) -> No
     one, other = (slot_end(running(attempts), outcome, "run-9", NOW) for _ in range(2))
     assert one == other
     assert one.state not in OPEN - {SlotState.DUE}
+
+
+def test_attempts_pauses_and_crashes_are_as_many_as_they_were_measured_to_be_enough() -> None:
+    assert (ATTEMPTS, CRASHES) == (8, 5)
+    assert [least // MINUTE for least in PAUSES] == [1, 5, 15, 30, 60]
+    assert LONGEST_PAUSE == 72 * MINUTE
+
+
+def test_what_would_be_tried_again_at_its_end_or_later_has_failed_for_good() -> None:
+    again = pause(slot(due=NOW - HOUR).id, 1)
+    in_time = slot_end(running(until=NOW + again + MINUTE), failed(FailureKind.VAULT_UNREACHABLE), "run-9", NOW)
+    assert (in_time.state, in_time.why.kind, in_time.retry_at) == (SlotState.DUE, WhyKind.RETRY, NOW + again)
+    for until in (NOW + again, NOW + again - MINUTE):
+        end = slot_end(running(until=until), failed(FailureKind.VAULT_UNREACHABLE), "run-9", NOW)
+        assert (end.state, end.why.kind, end.retry_at) == (SlotState.FAILED, WhyKind.RAN, None)
+
+
+@pytest.mark.parametrize("state", [RunState.BLOCKED, RunState.PARTIAL, RunState.SKIPPED])
+def test_a_failure_that_goes_with_another_end_is_no_reason_to_try_again(state: RunState) -> None:
+    end = slot_end(running(), Outcome(state=state, failure=CUT, note="so it ended"), "run-9", NOW)
+    assert (end.state, end.retry_at) == (ENDS[state], None)
+
+
+def test_a_stop_after_many_crashes_is_no_crash_and_any_other_failure_of_what_was_cut_off_is_one() -> None:
+    crashes = earlier(*[RunState.INTERRUPTED] * (CRASHES + 3))
+    stop = Outcome(state=RunState.INTERRUPTED, failure=STOPPED)
+    assert slot_end(running(9), stop, "run-9", NOW, crashes).state is SlotState.DUE
+    lost = Outcome(state=RunState.INTERRUPTED, failure=CUT)
+    assert slot_end(running(9), lost, "run-9", NOW, crashes).state is SlotState.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome(state=RunState.INTERRUPTED, failure=STOPPED, note="unsaid"), "run run-9 was cut off: asked to stop"),
+        (Outcome(state=RunState.INTERRUPTED, note="Tandem died"), "run run-9 was cut off: Tandem died"),
+        (Outcome(state=RunState.INTERRUPTED), "run run-9 was cut off: it left no word"),
+    ],
+)
+def test_what_was_cut_off_says_by_what_as_far_as_that_is_known(outcome: Outcome, words: str) -> None:
+    assert slot_end(running(), outcome, "run-9", NOW).why.text == words

@@ -364,3 +364,13 @@ def test_a_splay_is_the_same_everywhere_and_for_ever() -> None:
     assert max(drawn) < most
     assert min(drawn) >= timedelta(0)
     assert len(set(drawn)) > 500
+
+
+@pytest.mark.parametrize("text", ["every 60m", "daily at 00:00", "cron 0 * * * *"])
+def test_a_moment_at_the_very_end_is_told_and_one_at_the_beginning_is_not_wherever_pieces_of_time_end(
+    text: str,
+) -> None:
+    for day in range(200):
+        midnight = utc("2026-01-01") + day * DAY
+        assert [each.at for each in listed(text, "UTC", midnight - MINUTE, midnight)] == [midnight]
+        assert listed(text, "UTC", midnight, midnight + MINUTE) == []

@@ -12,32 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.claim import HOLDS, Hold, clash
-from jobs.dispatch import Closing, Concurrency, Moves, Situation, Start, Wait, dispatch
+from jobs.dispatch import Concurrency, Moves, Situation, Start, dispatch
 from jobs.history import Job, RunRecord, RunState
 from jobs.planner import CYCLE
-from jobs.policy import Objectives, Policy
-from jobs.slot import FINAL, Slot, SlotState, Why, WhyKind
-from jobs.turns import PATIENCE
-from tests.jobs.making import DAY, HOUR, MINUTE, NOW, policy, run, situation, slot
-
-HELD = Why(kind=WhyKind.HELD, text="run-7 holds it", other="run-7")
-RETRY = Why(kind=WhyKind.RETRY, text="attempt 2 failed (vault-unreachable): no answer", other="run-8")
-BAD = sorted(FINAL - {SlotState.SUCCEEDED, SlotState.PARTIAL, SlotState.COALESCED})
-
-
-def answer(
-    *slots: Slot, known: Situation | None = None, now: object = NOW, of: Slot | None = None
-) -> Closing | Start | Wait:
-    """What becomes of the last slot, or of one of them."""
-    moves = dispatch(slots, known or situation(policy()), now)  # type: ignore[arg-type]  # (a moment)
-    answers: tuple[Closing | Start | Wait, ...] = (*moves.closings, *moves.starts, *moves.waits)
-    return next(each for each in answers if each.slot.id == (of or slots[-1]).id)
-
-
-def waits(made: Closing | Start | Wait) -> tuple[WhyKind, str]:
-    assert isinstance(made, Wait)
-    assert made.why.text
-    return made.why.kind, made.why.other
+from jobs.policy import Objectives, Policy, PolicyName
+from jobs.ruling import Ready
+from jobs.slot import Slot, WhyKind
+from jobs.turns import PATIENCE, Turns
+from tests.jobs.making import DAY, HELD, HOUR, MINUTE, NOW, RETRY, answer, policy, run, situation, slot, waits
 
 
 def starts(moves: Moves) -> list[str]:
@@ -87,6 +69,44 @@ def test_no_more_start_than_the_limits_allow(limits: Concurrency, started: int) 
 def test_runs_under_way_count_too() -> None:
     known = situation(policy(), under_way=[run(Job.RESTORE, "other")], limits=Concurrency(runs=1))
     assert waits(answer(slot(), known=known))[0] is WhyKind.LIMIT
+
+
+@pytest.mark.parametrize("limits", [Concurrency(runs=2), Concurrency(per_site=2), Concurrency(per_host=2)])
+def test_the_dead_whose_vault_is_away_stop_nobody_else(limits: Concurrency) -> None:
+    """As many as may run together were killed in it: what became of them is not known before it is back."""
+    policies = [policy(name, tenant=f"t{name}") for name in "abc"]
+    dead = [replace(run(of=each.name), tenant=each.tenant) for each in policies[:2]]
+    known = situation(*policies, under_way=dead, limits=limits, dead=dead)
+    assert isinstance(answer(replace(slot(of="c"), tenant=policies[2].tenant), known=known), Start)
+    for each in policies[:2]:
+        held = answer(replace(slot(Job.RETENTION, of=each.name), tenant=each.tenant), known=known)
+        assert not isinstance(held, Start)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    data=st.lists(
+        st.tuples(st.sampled_from(CYCLE), st.sampled_from("abcdef"), st.booleans()), unique_by=lambda each: each[1]
+    ),
+    most=st.integers(1, 4),
+)
+def test_who_is_dead_takes_no_place_and_holds_as_much_as_if_it_lived(
+    data: list[tuple[Job, str, bool]], most: int
+) -> None:
+    policies = [policy(name, tenant=f"t{ord(name) % 3}") for name in "abcdef"]
+    tenants = {each.name: each.tenant for each in policies}
+    under_way = [replace(run(job, name), tenant=tenants[PolicyName(name)]) for job, name, _ in data]
+    dead = [each for each, (_, _, is_dead) in zip(under_way, data, strict=True) if is_dead]
+    slots = [replace(slot(of=name), tenant=tenant) for name, tenant in tenants.items()]
+    slots += [replace(slot(Job.CHECK, of=name), tenant=tenant) for name, tenant in tenants.items()]
+
+    def started(limits: Concurrency, dead: Iterable[RunRecord] = ()) -> list[Slot]:
+        known = situation(*policies, under_way=under_way, limits=limits, dead=dead)
+        return [start.slot for start in dispatch(slots, known, NOW).starts]
+
+    found = started(Concurrency(runs=most), dead)
+    assert found == started(Concurrency(runs=most + len(dead)))
+    assert not any(clash(each, other) for each in found for other in under_way)
 
 
 def test_who_is_nearest_to_missing_its_objective_goes_first() -> None:
@@ -229,7 +249,8 @@ def test_every_slot_has_one_answer_and_what_starts_may_run_together(
     for one, other in combinations(begun, 2):
         assert not clash(one, other)
     assert not any(clash(one, other) for one in begun for other in under)
-    assert not begun or len(begun) + len(under) <= limits.runs
+    counted = sum(each.job is not Job.REPORT for each in under)
+    assert not begun or len(begun) + counted <= limits.runs
     vaults = Counter(vault for each in begun for vault in {each.vault, each.source_vault} - {None})
     assert limits.per_vault is None or not vaults or max(vaults.values()) <= limits.per_vault
     sites = Counter(each.site for each in begun)
@@ -301,3 +322,17 @@ def test_a_stream_of_backups_and_a_retention_share_a_repository_for_ever() -> No
                 retention_ran_at.append(minute)
     assert len(retention_ran_at) == 1
     assert 60 <= retention_ran_at[0] <= 90  # type: ignore[operator]  # (when those of the first hour have ended)
+
+
+def test_one_that_has_anothers_place_no_more_still_has_its_own() -> None:
+    """What stood back for it has ended otherwise: it has waited for less long, and long enough."""
+    rank = (NOW, 0, NOW, "")
+    turns = Turns(Concurrency(runs=9), ())
+    waits = Ready(slot(Job.RETENTION), policy(), rank, NOW - 40 * MINUTE)
+    turns.enter(waits, NOW)
+    turns.enter(replace(waits, since=NOW - 20 * MINUTE), NOW)
+    late = Ready(slot(of="other"), policy("other"), rank, NOW - MINUTE)
+    turns.enter(late, NOW)
+    obstacle = turns.obstacle(late, NOW)
+    assert obstacle is not None
+    assert obstacle.by == waits.slot.id

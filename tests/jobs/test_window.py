@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from jobs.schedule import Schedule, next_after
 from jobs.window import Window
 
 MINUTE: Final = timedelta(minutes=1)
@@ -82,9 +83,11 @@ def test_no_text_breaks_it(text: str) -> None:
         ("20:00-06:00", "Africa/Douala", "2026-11-22T05:00", "2026-11-22T19:00"),
         ("20:00-06:00", "Africa/Douala", "2026-11-22T05:00:00.5", "2026-11-22T19:00"),
         ("02:30-06:00", "Europe/Paris", "2026-03-29T00:30:00.25", "2026-03-29T01:00"),  # 02:00 is 03:00
-        ("02:15-02:45", "Europe/Paris", "2026-03-29T00:30", "2026-03-30T00:15"),  # not that night
+        ("02:15-02:45", "Europe/Paris", "2026-03-29T00:30", "2026-03-29T01:15"),  # by the old clock
+        ("02:15-02:45", "Europe/Paris", "2026-03-29T01:50", "2026-03-30T00:15"),
+        ("01:00-02:30", "Europe/Paris", "2026-03-29T01:00", "2026-03-29T01:00"),  # the half hour that is left
         ("02:30-02:45", "Europe/Paris", "2026-10-25T00:50", "2026-10-25T01:30"),  # a second time
-        ("00:00-01:00", "Africa/Cairo", "2026-04-23T12:00", "2026-04-24T21:00"),
+        ("00:00-01:00", "Africa/Cairo", "2026-04-23T12:00", "2026-04-23T22:00"),
         ("12:00-13:00", "Pacific/Apia", "2011-12-30T00:00", "2011-12-30T22:00"),
     ],
 )
@@ -112,9 +115,20 @@ def test_it_opens_neither_late_nor_early(
     window = Window(f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}")
     now = utc(day) + since * MINUTE + timedelta(seconds=seconds)
 
-    def watched(at: datetime) -> bool:
-        clock = at.astimezone(ZoneInfo(zone))
+    def shown(clock: datetime) -> bool:
         return (clock.hour * 60 + clock.minute - start) % 1440 < (end - start) % 1440
+
+    def watched(at: datetime) -> bool:
+        """By the clocks; and while as much time has gone by since a gap as it was long, by those from before it."""
+        clock = at.astimezone(ZoneInfo(zone))
+        if shown(clock):
+            return True
+        for minutes in (30, 60, 120):
+            before = (at - minutes * MINUTE).astimezone(ZoneInfo(zone))
+            gap = (clock.utcoffset() or timedelta()) - (before.utcoffset() or timedelta())
+            if gap == minutes * MINUTE:
+                return shown(clock - gap)
+        return False
 
     assert window.is_open(now, zone) == watched(now)
     opens = window.opens_after(now, zone)
@@ -125,3 +139,19 @@ def test_it_opens_neither_late_nor_early(
     while at < opens:  # clocks change, and windows open, on whole minutes
         assert not watched(at)
         at = at.replace(second=0, microsecond=0) + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "window", "night"),
+    [
+        ("Europe/Paris", "daily at 02:30", "02:00-03:00", "2026-03-29"),
+        ("Africa/Cairo", "daily at 00:30", "00:00-01:00", "2026-04-24"),
+        ("Africa/Casablanca", "daily at 02:15", "02:00-02:30", "2026-03-22"),
+    ],
+)
+def test_what_is_due_in_an_hour_that_is_left_out_finds_its_window_open(
+    zone: str, text: str, window: str, night: str
+) -> None:
+    due = next_after(Schedule(text), zone, utc(night) - timedelta(hours=6))
+    assert due is not None
+    assert Window(window).is_open(due.at, zone)

@@ -16,6 +16,7 @@ from jobs.history import CheckResult, Job, Outcome, RunRecord, RunState
 from jobs.policy import Policy, PolicyName
 from jobs.retry import slot_end
 from jobs.slot import FINAL, OPEN, SLOT_TRANSITIONS, Line, Slot, SlotState
+from jobs.slot import GOOD as GOOD_SLOTS
 from jobs.tally import Tally, tally
 from tests.jobs.making import HOUR, OWNER
 
@@ -137,8 +138,12 @@ class World:
 
     def start(self, slot: Slot, read_data: str) -> None:
         of_line = [each for each in self.slots.values() if each.line_key == slot.line_key and each.due <= self.now]
-        assert max(of_line, key=lambda each: each.nominal).id == slot.id, "not the newest of its line was started"
-        assert slot.until is None or self.now < slot.until
+        # What comes after another has its turn when that has ended, and what is newer may still wait for its own.
+        able = [each for each in of_line if each.state is SlotState.DUE and self.is_proceeded(each)]
+        assert max(able, key=lambda each: each.nominal).id == slot.id, "not the newest of its line was started"
+        if slot.after is None:
+            assert max(of_line, key=lambda each: each.nominal).id == slot.id, "not the newest of its line was started"
+            assert slot.until is None or self.now < slot.until
         self.numbered += 1
         run = RunRecord(
             id=f"run-{self.numbered:06}",
@@ -159,6 +164,11 @@ class World:
             assert not clash(run, other), f"{run} beside {other}"
         self.runs[run.id] = run
         self.change(slot, SlotState.RUNNING, run=run.id, attempts=slot.attempts + 1, retry_at=None)
+
+    def is_proceeded(self, slot: Slot) -> bool:
+        """Whether what it waits for, if anything, ended well."""
+        others = related_ids(slot, self.policies)
+        return all(other in self.slots and self.slots[other].state in GOOD_SLOTS for other in others)
 
     def end(self, run: RunRecord, outcome: Outcome) -> None:
         self.runs[run.id] = replace(run, state=outcome.state, failure=outcome.failure, finished_at=self.now)
