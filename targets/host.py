@@ -6,9 +6,11 @@ which may be stepped; the kernel's ticks since boot may not.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +30,9 @@ PROCESSES: Final = Path("/proc")
 UPTIME: Final = Path("/proc/uptime")
 FIRST_NAMESPACE: Final = "pid:[4026531836]"  # of the kernel itself: PROC_PID_INIT_INO in its proc_ns.h
 
+_TIMEX_BYTES: Final = 512  # more than any machine's struct timex
+_UNSYNC: Final = 0x0040  # STA_UNSYNC of linux/timex.h
+
 
 def this_process() -> Owner:
     """Who we are: host name, boot with process namespace, process id and start time in clock ticks since boot."""
@@ -45,6 +50,7 @@ def is_alive(owner: Owner) -> bool | None:
         return False
     boot, _, namespace = owner.boot.partition("/")
     if not namespace or (boot, namespace) != (_boot(), _pid_namespace()):
+        # Then its name alone tells whether it was on this machine, before a start or in a container of it.
         if owner.host != socket.gethostname():
             return None
         if boot != _boot():
@@ -200,6 +206,20 @@ def _nearest(path: Path) -> Path:
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
 
 
+def clock_is_kept() -> bool | None:
+    """Whether a time service keeps this machine's clock, as adjtimex(2) tells it. None: we may not ask.
+
+    systemd's ProtectClock forbids the question with the change. The status is the sixth field of struct timex, an int
+    behind an unsigned int and four longs; UNSYNC is what the kernel sets when nobody has corrected it for a while.
+    """
+    record = ctypes.create_string_buffer(_TIMEX_BYTES)  # its mode 0 changes nothing
+    if ctypes.CDLL(None, use_errno=True).adjtimex(record) < 0:
+        return None
+    long = ctypes.sizeof(ctypes.c_long)
+    (status,) = struct.unpack_from("i", record, 5 * long)
+    return not status & _UNSYNC
+
+
 def peak_memory(pid: int | None = None) -> int:
     """The most bytes of memory that a living process (this one by default) has held resident; 0 when it has ended.
 
@@ -234,7 +254,7 @@ def _state_and_start(pid: int) -> tuple[str, str]:
 def _hidden(pid: int) -> bool | None:
     """For a process without an entry in /proc: gone (False), or only hidden from us by `hidepid` (None)."""
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # sends nothing, and says whether it could (kill(2))
     except ProcessLookupError:
         return False
     except PermissionError:

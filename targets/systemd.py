@@ -5,8 +5,10 @@ https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html (states, 
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
@@ -20,43 +22,44 @@ _LONGEST: Final = 4096  # bytes of a status; systemd refuses datagrams of megaby
 class Systemd:
     """What the service manager is told. Every method raises TargetError TOOL_FAILED when it cannot be reached."""
 
-    def __init__(self, address: str | None) -> None:
-        """`address` is a path, or an abstract name behind `@`; None or empty where nobody listens."""
+    def __init__(self, address: str | None, watchdog: timedelta | None = None) -> None:
+        """`address` is a path, or an abstract name behind `@`; None or empty where nobody listens.
+
+        `watchdog` is how often it wants to hear that we live; None: never.
+        """
         self._address = address or None
+        self._watchdog, self._alive_at, self._status = watchdog, -math.inf, ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Systemd:
         """The service manager that started this process, if one did."""
-        return cls(environment.get("NOTIFY_SOCKET"))
-
-    @property
-    def listens(self) -> bool:
-        """Whether anybody is told."""
-        return self._address is not None
+        return cls(environment.get("NOTIFY_SOCKET"), watchdog_every(environment))
 
     def ready(self, status: str = "") -> None:
         """Start-up, or a reload, is complete."""
         self._tell({"READY": "1", **_status(status)})
 
-    def reloading(self, monotonic: float) -> None:
-        """The settings are being read again; `ready` says when it is done. Seconds of CLOCK_MONOTONIC."""
-        self._tell({"RELOADING": "1", "MONOTONIC_USEC": str(int(monotonic * 1_000_000))})
+    def reloading(self) -> None:
+        """The settings are being read again; `ready` says when it is done."""
+        self._tell({"RELOADING": "1", "MONOTONIC_USEC": str(time.monotonic_ns() // 1000)})
 
     def stopping(self, status: str = "") -> None:
         """The end has begun."""
         self._tell({"STOPPING": "1", **_status(status)})
 
     def alive(self, status: str = "") -> None:
-        """Pat the watchdog."""
-        self._tell({"WATCHDOG": "1", **_status(status)})
+        """Pat the watchdog, as often as it wants it, and say what there is new to say. Nothing of both: no word."""
+        state = _status(status) if status != self._status else {}
+        if self._watchdog is not None and time.monotonic() - self._alive_at >= self._watchdog.total_seconds():
+            state["WATCHDOG"] = "1"
+        self._tell(state)
+        if "WATCHDOG" in state:
+            self._alive_at = time.monotonic()
+        self._status = status
 
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        self._tell(_status(text))
-
-    def more_time(self, by: timedelta) -> None:
-        """Start or stop takes longer than the unit allows: ask for that much from now on."""
-        self._tell({"EXTEND_TIMEOUT_USEC": str(int(by.total_seconds() * 1_000_000))})
+    def more_time(self, by: timedelta, status: str = "") -> None:
+        """Start or stop may take so long from now on, whatever the unit allows."""
+        self._tell({"EXTEND_TIMEOUT_USEC": str(int(by.total_seconds() * 1_000_000)), **_status(status)})
 
     def _tell(self, state: Mapping[str, str]) -> None:
         if self._address is None or not state:

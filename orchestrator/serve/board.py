@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from jobs.dispatch import Concurrency, Moves, Situation, dispatch, related_ids
-from jobs.history import Job, RunRecord, RunState
+from jobs.dispatch import Concurrency, Moves, Situation, dispatch, over, related_ids
+from jobs.history import OF_REPOSITORY, Job, RunRecord, RunState
 from jobs.policy import Policy, PolicyName, VaultName
+from jobs.reporting import Reporting
 from jobs.slot import OPEN, Slot, SlotState
 from orchestrator.ledger.ledger import Ledger
+from targets.host import is_alive
 
 Good = dict[tuple[PolicyName, Job, VaultName], RunRecord]
 
 _GOOD_RUNS: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
-_BUT_CHECKS: Final = tuple(job for job in Job if job is not Job.CHECK)
+_OF_POLICY: Final = tuple(job for job in Job if job not in OF_REPOSITORY)
 _FINISHED: Final = (*_GOOD_RUNS, RunState.FAILED, RunState.INTERRUPTED)  # what was blocked or skipped was no attempt
 # How long until everything is looked at again: people's own runs end without telling us.
 _AGAIN: Final = timedelta(seconds=30)
@@ -30,7 +32,7 @@ class Board:
         self._open: dict[str, Slot] = {}
         self._closed: dict[str, Slot] = {}  # of those that open ones wait for
         self._good: dict[PolicyName, Good] = {}  # of the policies that have open slots
-        self._checks: Good = {}  # of all: a check speaks for every policy of its repository
+        self._proofs: Good = {}  # of all: an audit or a check speaks for every policy of its repository
         self._last_backups: dict[PolicyName, RunRecord] = {}
         self._look_at: datetime | None = None
         self._looked: tuple[set[str], datetime] | None = None  # when last, and what was under way then
@@ -43,7 +45,7 @@ class Board:
         self._closed = {}
         self._good = {}
         self._last_backups = {}
-        self._checks = dict(self._ledger.last_runs(_GOOD_RUNS, (Job.CHECK,)))
+        self._proofs = dict(self._ledger.last_runs(_GOOD_RUNS, sorted(OF_REPOSITORY)))
         self._look_at = None
         self._looked = None
         self._stale = False
@@ -64,23 +66,23 @@ class Board:
     def done(self, record: RunRecord) -> None:
         """A run has ended. It is on record: of a policy that is not remembered it will be read when it is asked for."""
         self._look_at = None
-        known = self._checks if record.job is Job.CHECK else self._good.get(record.policy)
+        known = self._proofs if record.job in OF_REPOSITORY else self._good.get(record.policy)
         if known is not None and record.state in _GOOD_RUNS:
             known[record.policy, record.job, record.vault] = record
         if record.policy in self._good and record.job is Job.BACKUP and record.state in _FINISHED:
             self._last_backups[record.policy] = record
 
     def _remember(self, policies: set[PolicyName]) -> Good:
-        """The newest good runs of these policies, and all checks. Others are forgotten: there are tens of thousands."""
+        """The newest good runs of these policies, and every audit and check. Others are forgotten: they are many."""
         unknown = policies - self._good.keys()
-        good = self._ledger.last_runs(_GOOD_RUNS, _BUT_CHECKS, policies=unknown) if unknown else {}
+        good = self._ledger.last_runs(_GOOD_RUNS, _OF_POLICY, policies=unknown) if unknown else {}
         backups = self._ledger.last_runs(_FINISHED, (Job.BACKUP,), policies=unknown).values() if unknown else ()
         self._good = {policy: self._good.get(policy, {}) for policy in policies}
         for place, run in good.items():
             self._good[run.policy][place] = run
         self._last_backups = {policy: run for policy, run in self._last_backups.items() if policy in policies}
         self._last_backups |= {run.policy: run for run in sorted(backups, key=_began)}
-        return {**self._checks, **{place: run for theirs in self._good.values() for place, run in theirs.items()}}
+        return {**self._proofs, **{place: run for theirs in self._good.values() for place, run in theirs.items()}}
 
     def _put(self, slot: Slot) -> None:
         if slot.state in OPEN:
@@ -106,30 +108,65 @@ class Board:
         return self._stale or (bool(self._open) and (self._look_at is None or now >= self._look_at))
 
     def moves(
-        self, policies: Mapping[PolicyName, Policy], limits: Concurrency, begun: Iterable[RunRecord], now: datetime
+        self,
+        policies: Mapping[PolicyName, Policy],
+        limits: Concurrency,
+        begun: Iterable[RunRecord],
+        now: datetime,
+        *,
+        reports: Iterable[Reporting] = (),
     ) -> Moves:
         """What is to be done now. `begun` are runs that may not be on record yet. Raises LedgerError."""
+        slots, known = self._situation(policies, limits, begun, now, reports)
+        made = dispatch(slots, known, now)
+        known_moments = [wait.until for wait in made.waits if wait.until is not None]
+        self._look_at = min([now + _AGAIN, *known_moments])
+        return made
+
+    def over(
+        self,
+        policies: Mapping[PolicyName, Policy],
+        limits: Concurrency,
+        begun: Iterable[RunRecord],
+        now: datetime,
+        *,
+        reports: Iterable[Reporting] = (),
+        of: Collection[PolicyName],
+    ) -> Moves:
+        """What ends at once, of these policies (or reports), of which all that is due is here. Raises LedgerError."""
+        slots, known = self._situation(policies, limits, begun, now, reports, of)
+        return Moves(closings=over(slots, known, now))
+
+    def _situation(
+        self,
+        policies: Mapping[PolicyName, Policy],
+        limits: Concurrency,
+        begun: Iterable[RunRecord],
+        now: datetime,
+        reports: Iterable[Reporting],
+        of: Collection[PolicyName] | None = None,
+    ) -> tuple[tuple[Slot, ...], Situation]:
+        """The open slots, of some policies or of all, and what is to be known of them."""
         if self._stale:
             self.load()
+        # The ledger's word comes last: where both know a run, its row is what others go by.
         under_way = {run.slot or run.id: run for run in (*begun, *self._ledger.open_runs())}
         for run in under_way.values():
             if run.slot in self._open:
                 self._open[run.slot] = replace(self._open[run.slot], state=SlotState.RUNNING)
         self._learn_of_ends(under_way.keys())
         self._learn_of_others({run.id for run in under_way.values()}, now)
-        slots = tuple(self._open.values())
-        known = Situation(
+        slots = tuple(slot for slot in self._open.values() if of is None or slot.policy in of)
+        return slots, Situation(
             policies=policies,
             related=self._related(slots, policies),
             under_way=tuple(under_way.values()),
             good=self._remember({slot.policy for slot in slots}),
             last_backups=self._last_backups,
             limits=limits,
+            reports={reporting.name: reporting for reporting in reports},
+            dead=tuple(run.id for run in under_way.values() if is_alive(run.owner) is False),
         )
-        made = dispatch(slots, known, now)
-        known_moments = [wait.until for wait in made.waits if wait.until is not None]
-        self._look_at = min([now + _AGAIN, *known_moments])
-        return made
 
     def _learn_of_ends(self, under_way: Collection[str]) -> None:
         """A run that another process began ends without telling us, or is given up by a person."""

@@ -24,6 +24,7 @@ from jobs.notice import (
     retry_at,
     tells_of_delivery,
 )
+from jobs.quantity import counted
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger, LedgerError
 from orchestrator.serve.edge import own_fault
@@ -36,13 +37,12 @@ from targets.secret import Secret
 Send = Callable[[str, Secret | str, str, str, Severity], None]  # channel, address, subject, body; raises TargetError
 Resolve = Callable[[SecretRef, str], Secret]  # what it is called; raises TargetError
 
-_ALARMING: Final = 5  # attempts, the last of them an hour after the first, until the other channels are told
 _GONE: Final = "its channel is no longer in the settings"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
-    """One address of a channel. Its route is named after the channel, and numbered where that has several."""
+    """One address of a channel. Its route bears the channel's name, and behind it a number from the second on."""
 
     route: Route
     address: str | SecretRef
@@ -59,7 +59,7 @@ def destinations(channels: Iterable[Channel], zone: str) -> tuple[Destination, .
 
 def _route(channel: Channel, zone: str, number: int) -> Route:
     return Route(
-        name=channel.name if len(channel.urls) == 1 else f"{channel.name}/{number}",
+        name=channel.name if number == 1 else f"{channel.name}/{number}",  # what has one may come to have several
         on=channel.on,
         tenants=channel.tenants,
         repeat=channel.repeat,
@@ -89,7 +89,7 @@ class Couriers:
         self._lock = threading.Lock()  # of what follows
         self._outcomes: list[_Outcome] = []
         self._sent: dict[str, list[datetime]] = {}
-        self._failing: set[str] = set()
+        self._away: set[str] | None = None  # who did not accept what it was sent last; the ledger knows at first
         self._lost: list[Notice] = []
         self._threads: dict[str, threading.Thread] = {}
 
@@ -115,6 +115,8 @@ class Couriers:
         Who is busy is settled before the ledger is asked: whoever ends meanwhile had notices that may be in its answer.
         """
         with self._lock:
+            if self._away is None:
+                self._away = set(self._ledger.troubled_channels())
             self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
             busy = frozenset(self._threads)
             unrecorded = {notice.id for outcome in self._outcomes for notice in outcome.notices}
@@ -126,7 +128,17 @@ class Couriers:
             if name in self._destinations:
                 self._start(self._destinations[name], notices)
             else:
-                self._ledger.settle_each(replace(n, state=NoticeState.GIVEN_UP, error=_GONE) for n in notices)
+                self._give_up(name, notices, now)
+
+    def _give_up(self, name: str, notices: Sequence[Notice], now: datetime) -> None:
+        """Nobody is there any more to be told; the others hear of it."""
+        lost = [replace(notice, state=NoticeState.GIVEN_UP, next_at=now, error=_GONE) for notice in notices]
+        events = _mourned(name, lost, f"given up: {_GONE}", "tandem status shows how things stand", now)
+        self._ledger.settle_each(lost, events)
+        with self._lock:
+            self._lost += lost
+        for event in events:
+            self._announce(event)
 
     def record(self) -> None:
         """Put what attempts came to on record, in their order. What the ledger refuses is kept. Raises LedgerError."""
@@ -148,6 +160,7 @@ class Couriers:
     # --- in a thread of one destination ------------------------------------------------------------------------------
 
     def _start(self, destination: Destination, notices: Iterable[Notice]) -> None:
+        # One message at which a service fails each time must not keep the others behind it.
         untried_first = sorted(notices, key=lambda notice: (notice.attempts, notice.id))
         name = destination.route.name
         thread = threading.Thread(
@@ -166,6 +179,7 @@ class Couriers:
             letter = waiting.pop(0)
             error = self._try(destination, letter)
             rest: tuple[Notice, ...] = ()
+            # A refusal is of this message; whoever does not answer would not take the next one either.
             if error is not None and error.kind is not FailureKind.CHANNEL_REFUSED:
                 rest, waiting = tuple(notice for each in waiting for notice in each), []
             self._came_to(destination.route.name, letter, rest, error)
@@ -186,44 +200,48 @@ class Couriers:
         now = self._clock.now()
         with self._lock:
             if error is None:
-                settled = [replace(n, state=NoticeState.DELIVERED, delivered_at=now, error="") for n in tried]
-                events = self._works(name, now)
+                settled = [replace(n, state=NoticeState.DELIVERED, delivered_at=now) for n in tried]
+                events = self._accepts(name, now)
                 self._sent.setdefault(name, []).append(now)
             else:
                 settled = [_failed(notice, error, now, tries=1) for notice in tried]
                 settled += [_failed(notice, error, now, tries=0) for notice in rest]
                 lost = [notice for notice in settled if notice.state is NoticeState.GIVEN_UP]
                 self._lost += lost
-                events = self._fails(name, settled, lost, error, now)
+                why = f"given up after three days. {error.failure.message}"
+                events = (*self._refuses(name, error, now), *_mourned(name, lost, why, error.failure.advice, now))
             self._outcomes.append(_Outcome(notices=tuple(settled), events=events))
         try:
             self.record()
         except LedgerError:
             return  # the next round records it, or says why not
 
-    def _works(self, name: str, now: datetime) -> tuple[Event, ...]:
-        if name not in self._failing:
+    def _refuses(self, name: str, error: TargetError, now: datetime) -> tuple[Event, ...]:
+        """For the record, from the first message on; that it lasts, and its end, is an alarm (jobs/alarm.py)."""
+        if self._away is None or name in self._away:
             return ()
-        self._failing.discard(name)
-        text = "It accepts messages again."
-        return (of_service(Topic.RECOVERED, f"channel {name}", text, now, key=delivery(name)),)
+        self._away.add(name)
+        text = f"{error.failure.message} ({error.kind})"
+        return (of_service(Topic.CHANNEL_AWAY, f"channel {name}", text, now, key=delivery(name)),)
 
-    def _fails(
-        self, name: str, settled: Sequence[Notice], lost: Sequence[Notice], error: TargetError, now: datetime
-    ) -> tuple[Event, ...]:
-        """What the other channels are told: that this one has not worked for an hour, that notices were given up."""
-        stuck = max(notice.attempts for notice in settled) >= _ALARMING and name not in self._failing
-        if stuck:
-            self._failing.add(name)
-        mourned = [notice for notice in lost if not tells_of_delivery(notice)]
-        if not (mourned or (stuck and not all(map(tells_of_delivery, settled)))):
+    def _accepts(self, name: str, now: datetime) -> tuple[Event, ...]:
+        if self._away is None or name not in self._away:
             return ()
-        what = f"{len(mourned)} given up after three days, the first: {mourned[0].subject}. " if mourned else ""
-        text = f"{what}{error.failure.message}. Next: {error.failure.advice}"
-        return (of_service(Topic.DELIVERY_FAILED, name, text, now, key=delivery(name)),)
+        self._away.discard(name)
+        text = "It accepted a message again."
+        return (of_service(Topic.CHANNEL_BACK, f"channel {name}", text, now, key=delivery(name)),)
+
+
+def _mourned(name: str, lost: Sequence[Notice], why: str, advice: str, now: datetime) -> tuple[Event, ...]:
+    """What the other channels are told: that notices were given up."""
+    mourned = [notice for notice in lost if not tells_of_delivery(notice)]
+    if not mourned:
+        return ()
+    text = f"{counted(len(mourned), 'notice')} {why}; the first: {mourned[0].subject}. Next: {advice}"
+    return (of_service(Topic.DELIVERY_FAILED, name, text, now, key=delivery(name)),)
 
 
 def _failed(notice: Notice, error: TargetError, now: datetime, *, tries: int) -> Notice:
     after = replace(notice, attempts=notice.attempts + tries, error=error.failure.message)
     again = retry_at(after, now)
-    return replace(after, state=NoticeState.GIVEN_UP) if again is None else replace(after, next_at=again)
+    return replace(after, state=NoticeState.GIVEN_UP, next_at=now) if again is None else replace(after, next_at=again)

@@ -7,7 +7,6 @@ What the ledger refuses is tried again at the next beat: nothing is due or start
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,33 +14,32 @@ from math import ceil
 from typing import Final
 
 from jobs.dispatch import Moves, Start
-from jobs.event import Event, Topic, of_service, of_slot, outage
-from jobs.failure import BUSY_OR_LOCKED, DONE, Failure, FailureKind
+from jobs.event import Topic, of_slot, outage
+from jobs.failure import BUSY_OR_LOCKED, DONE
 from jobs.history import Lease, Owner
-from jobs.policy import Policy, PolicyName
-from jobs.slot import Why, WhyKind
-from orchestrator import settings as settings_room
-from orchestrator.clock import Clock
+from jobs.slot import Slot, Why, WhyKind
+from orchestrator import fault
 from orchestrator.executor import Announcements
 from orchestrator.ledger.ledger import Busy, Ledger, LedgerError, Superseded
 from orchestrator.serve.board import Board
-from orchestrator.serve.calendar import Calendar
-from orchestrator.serve.clockwatch import ClockWatch
+from orchestrator.serve.calendar import MANY, Calendar
+from orchestrator.serve.chronicle import LEDGER, Chronicle
+from orchestrator.serve.clockwatch import BelievedClock, Opinion
 from orchestrator.serve.health import Health
 from orchestrator.serve.metronome import Metronome
 from orchestrator.serve.ownership import Keeper
+from orchestrator.serve.regime import Regime
 from orchestrator.serve.resolver import Resolver
+from orchestrator.serve.starting import work_of
+from orchestrator.serve.timekeeper import Timekeeper
 from orchestrator.serve.voice import Voice
 from orchestrator.serve.workers import Ended, Workers
-from orchestrator.settings import Settings, SettingsError, effective_policy_json
+from orchestrator.settings import Settings
 from orchestrator.work.tools import Tools
 from reports.log import Level
 
-_UNBELIEVABLE: Final = timedelta(days=366)  # a clock so far after the newest slot is not believed at the start
 _LATE: Final = timedelta(minutes=1)
-_BEHIND: Final = timedelta(hours=1)
-_LEDGER: Final = "ledger"
-_CLOCK: Final = "clock"
+_STANDSTILL_SECONDS: Final = 600.0  # between two beats: stopped (SIGSTOP, a machine put to sleep), or starved
 _LEASE: Final = "lease"
 _FAULT: Final = "tandem"
 
@@ -51,66 +49,71 @@ class Means:
     """What a daemon runs with."""
 
     ledger: Ledger
-    clock: Clock
+    clock: BelievedClock
     owner: Owner
     voice: Voice
     health: Health
     metronome: Metronome
     tools: Callable[[Settings, threading.Event], Tools]  # one run's
+    version: str  # Tandem's
+    testify: Callable[[Settings], Opinion]  # what others say of the clock: the vaults that are in the settings by then
     settled: Callable[[Settings], None]  # whoever else lives by the settings is given the new ones
+    reloading: Callable[[], None]  # the settings are read again, until the next beat
     beaten: Callable[[str], None]  # after each beat, with a line on how it stands (for systemd)
-    stopping: Callable[[], None]  # when the end begins
+    stopping: Callable[[str, timedelta], None]  # while the end lasts: what it waits for, and how much longer it may
     stop: threading.Event  # a person or the system asks for the end
     reload: threading.Event  # the settings may have changed
-
-
-class ClockDoubtError(Exception):
-    """The clock is too far from what the ledger has seen."""
-
-    def __init__(self, message: str) -> None:
-        self.failure = Failure(kind=FailureKind.CLOCK_DOUBTED, message=message)
-        super().__init__(message)
 
 
 class Daemon:
     """One `serve`, from when it has the lease to its end."""
 
     def __init__(self, settings: Settings, means: Means, lease: Lease) -> None:
-        self._settings, self._means = settings, means
+        self._means = means
         self._ledger, self._clock, self._voice = means.ledger, means.clock, means.voice
-        self._policies = _by_name(settings)
+        self._chronicle = Chronicle(means.ledger, means.clock, means.voice, means.health)
         self._keeper = Keeper(means.ledger, lease, means.clock)
         self._refused: tuple[datetime, str] | None = None  # since when the ledger takes nothing, and why
+        self._outage: tuple[datetime, int] | None = None  # since when nothing ran, and what was due; until it is told
+        self._beaten = (means.clock.now(), means.clock.monotonic())  # the last beat
         self._halt = threading.Event()  # ends restic: set by a stop, or by the loss of the lease
-        self._watch = ClockWatch(means.clock.now(), means.clock.monotonic())
         self._calendar = Calendar(means.ledger)
+        self._timekeeper = Timekeeper(means.clock, means.ledger, self._calendar, self._chronicle, self._testimony)
+        self._regime = Regime(
+            settings,
+            ledger=means.ledger,
+            calendar=self._calendar,
+            chronicle=self._chronicle,
+            voice=means.voice,
+            reload=means.reload,
+            settled=means.settled,
+            take=self._take,
+        )
         self._board = Board(means.ledger)
-        self._resolver = Resolver(means.ledger, means.owner, means.voice, self._crashed)
+        self._resolver = Resolver(means.ledger, means.owner, means.voice, self._chronicle.crashed)
         self._workers = Workers(
             ledger=means.ledger,
             clock=means.clock,
             owner=means.owner,
             tools=self._tools,
             stop=self._halt,
-            tell=Announcements(begins=means.voice.begins, ended=means.voice.ended, crashed=self._crashed),
+            tell=Announcements(begins=means.voice.begins, ended=means.voice.ended, crashed=self._chronicle.crashed),
             wake=means.metronome.wake,
-            trouble=lambda text: means.voice.say(Level.ERROR, _LEDGER, text),
+            trouble=lambda text: means.voice.say(Level.ERROR, LEDGER, text),
         )
 
     def run(self, *, trust_clock: bool = False, silent_since: datetime | None = None) -> int:
         """Serve until asked to stop; the exit code. `silent_since` is the last sign of life of who served before.
 
-        Raises LedgerError where not even the start can be put on record, and ClockDoubtError.
+        Raises LedgerError where not even the start can be put on record.
         """
-        now = self._clock.now()
-        self._believe(now, trust=trust_clock)
-        self._remember(self._settings, now)
-        made = self._calendar.settle(self._settings.policies, now)
-        self._board.add(made)
-        late = sum(slot.due < now - _LATE for slot in made)
-        if silent_since is not None and late:
-            self._put(outage(silent_since, now, late))
-        self._event(Topic.SERVE_STARTED, "serve", f"{self._size()}, term {self._keeper.lease.term}")
+        if trust_clock:
+            self._timekeeper.trust()
+        self._outage = None if silent_since is None else (silent_since, 0)
+        self._add(self._regime.begin(self._clock.now()))
+        self._tell_of_the_outage()
+        self._chronicle.happened(Topic.SERVE_STARTED, "serve", f"{self._size()}, term {self._keeper.lease.term}")
+        self._beaten = self._clock.now(), self._clock.monotonic()
         try:
             while not self._means.stop.is_set():
                 self._means.metronome.wait()
@@ -128,88 +131,125 @@ class Daemon:
         What is our own fault is told once, and tried again: health is red, and the watchdog hears nothing, meanwhile.
         """
         self._keep_the_lease()
+        self._look_back()
         try:
             self._tick()
         except Exception as error:  # noqa: BLE001 (nobody is there to start us again, and most of it may go on)
-            if self._means.health.trouble(_FAULT, f"{type(error).__name__}: {error}"):
-                self._crashed(error)
+            if self._means.health.trouble(_FAULT, fault.words(error)):
+                self._chronicle.crashed(error)
             self._board.is_stale()
         else:
-            self._trouble(_FAULT, None)
+            self._chronicle.trouble(_FAULT, None)
 
     def _tick(self) -> None:
         """Everything that a beat brings."""
+        if self._timekeeper.look():
+            self._means.metronome.again()
+            self._board.look_again()
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        self._look_at_the_clocks(now, monotonic)
         try:
             self._take_in(self._workers.ended())
-            if self._watch.believed:
-                self._take_over_settings(now)
-                self._make_due(now)
-                self._dispatch(now)
+            if self._timekeeper.correct():
+                self._board.is_stale()
+            self._take_over_settings(now)
+            self._make_due(now)
+            self._dispatch(now)
             at_work = {run.slot for run in self._workers.begun}
-            if self._resolver.look(monotonic, self._tools, self._settings.tenants, at_work):
+            if self._resolver.look(monotonic, self._tools, self._regime.settings.tenants, at_work):
                 self._board.load()
         except LedgerError as error:
-            self._trouble(_LEDGER, f"the ledger refuses: {error}")
+            self._chronicle.refused(error)
             self._refused = self._refused or (now, str(error))
             self._doubt_the_lease(error)
             self._board.is_stale()
         else:
-            self._trouble(_LEDGER, None)
+            self._chronicle.trouble(LEDGER, None)
             self._ledger_is_back()
-        self._means.health.ticked(monotonic)
+        self._means.health.ticked(self._clock.monotonic())
         self._means.beaten(f"{len(self._workers)} runs under way, {len(self._board)} slots open")
 
-    def _look_at_the_clocks(self, now: datetime, monotonic: float) -> None:
-        newest = self._calendar.newest
-        step = self._watch.look(now, monotonic, newest)
-        if self._watch.believed:
-            behind = newest is not None and newest > now + _BEHIND
-            self._trouble(_CLOCK, _behind(newest) if behind and newest else None)
-        if step is None:
-            return
-        self._means.metronome.again()
-        self._board.look_again()
-        how = f"the clock was set {'forward' if step > timedelta(0) else 'back'} by {abs(step)}"
-        doubt = "" if self._watch.believed else ": not believed, nothing is made due until it is back"
-        if not self._watch.believed:
-            self._trouble(_CLOCK, how + doubt)
-        self._event(Topic.CLOCK_STEPPED, "clock", f"{how}, to {now:%Y-%m-%d %H:%M:%S} UTC{doubt}")
+    def _look_back(self) -> None:
+        """A process that lives and stands still is an outage as well."""
+        (at, before), self._beaten = self._beaten, (self._clock.now(), self._clock.monotonic())
+        if self._beaten[1] - before > _STANDSTILL_SECONDS and self._outage is None:
+            self._outage = at, 0
 
     def _keep_the_lease(self) -> None:
         try:
-            self._keeper.beat()
+            has_beaten = self._keeper.beat()
         except Superseded:
             raise
         except LedgerError as error:
-            self._trouble(_LEASE, f"no sign of life can be put on record: {error}")
+            self._chronicle.trouble(_LEASE, f"no sign of life can be put on record: {error}")
             self._refused = self._refused or (self._clock.now(), str(error))
         else:
-            self._trouble(_LEASE, None)
+            if has_beaten:
+                self._chronicle.trouble(_LEASE, None)
 
     def _ledger_is_back(self) -> None:
         """What could not be put on record while it lasted is put there now: nobody would hear of it else."""
         if self._refused is None or self._means.health.holds(_LEASE):
             return
         (since, why), self._refused = self._refused, None
-        self._event(
+        self._chronicle.happened(
             Topic.RECOVERED, "ledger", f"it takes records again. It refused since {since:%Y-%m-%d %H:%M} UTC: {why}"
         )
+
+    def _take_over_settings(self, now: datetime) -> None:
+        if not self._regime.is_asked_for_others:
+            return
+        self._means.reloading()
+        made = self._regime.take_over(now)
+        if made is not None:
+            self._add(made)
+            self._board.look_again()
 
     def _make_due(self, now: datetime) -> None:
         due = self._calendar.next
         if due is not None and due <= now:
-            self._board.add(self._calendar.born(now))
+            self._calendar.born(now, self._take)
+        self._tell_of_the_outage()
+
+    def _take(self, made: tuple[Slot, ...]) -> None:
+        """New slots. After a long time they are many: all but the newest of each line end before more are made."""
+        self._add(made)
+        if len(made) < MANY:
+            return
+        self._keep_the_lease()
+        now, settings = self._clock.now(), self._regime.settings
+        over = self._board.over(
+            self._regime.policies,
+            settings.limits.concurrency,
+            self._workers.begun,
+            now,
+            reports=settings.reports,
+            of={slot.policy for slot in made},
+        )
+        self._put_on_record(over, now)
+
+    def _add(self, made: tuple[Slot, ...]) -> None:
+        self._board.add(made)
+        if self._outage is not None:
+            since, late = self._outage
+            self._outage = since, late + sum(slot.due < slot.known_at - _LATE for slot in made)
+
+    def _tell_of_the_outage(self) -> None:
+        """Once it is known how long it was: when the clock is believed."""
+        if self._outage is None or not self._timekeeper.believed:
+            return
+        (since, late), self._outage = self._outage, None
+        if late:
+            self._chronicle.put(outage(since, self._clock.now(), late))
 
     def _dispatch(self, now: datetime) -> None:
         if not self._board.is_to_be_looked_at(now):
             return
-        limits = self._settings.limits.concurrency
-        moves = self._board.moves(self._policies, limits, self._workers.begun, now)
+        settings, policies = self._regime.settings, self._regime.policies
+        limits, begun = settings.limits.concurrency, self._workers.begun
+        moves = self._board.moves(policies, limits, begun, now, reports=settings.reports)
         self._put_on_record(moves, now)
         for start in moves.starts:
-            self._workers.start(start, self._policies[start.slot.policy])
+            self._workers.start(start, work_of(start, policies, settings, now, self._means.version))
 
     def _put_on_record(self, moves: Moves, now: datetime) -> None:
         if moves.closings:
@@ -236,10 +276,10 @@ class Daemon:
             why = Why(kind=WhyKind.HELD, text=error.failure.message, other=getattr(error.other, "id", ""))
             self._ledger.wait_slots({start.slot.id: why})
         elif isinstance(error, LedgerError):
-            self._trouble(_LEDGER, f"the ledger refuses: {error}")
+            self._chronicle.refused(error)
             self._doubt_the_lease(error)
         else:
-            self._crashed(error)
+            self._chronicle.crashed(error)
         self._board.is_stale()
 
     def _doubt_the_lease(self, error: LedgerError) -> None:
@@ -247,74 +287,38 @@ class Daemon:
         if isinstance(error, Superseded):
             self._keeper.doubt()
 
-    # --- settings ---------------------------------------------------------------------------------------------------
-
-    def _take_over_settings(self, now: datetime) -> None:
-        """The settings as they now stand, whole or not at all: where anything is wrong the old ones stay in force."""
-        if not self._means.reload.is_set():
-            return
-        self._means.reload.clear()
-        try:
-            new = settings_room.load(self._settings.file)
-        except SettingsError as mistakes:
-            for mistake in mistakes.mistakes:
-                self._voice.say(Level.ERROR, "settings-mistake", str(mistake))
-            told = "; ".join(map(str, mistakes.mistakes))
-            self._event(Topic.SETTINGS_REFUSED, "settings", f"the old ones stay in force: {told}")
-            return
-        if new.service.state != self._settings.service.state:
-            text = "another [service] state takes a restart; the old ones stay in force"
-            self._event(Topic.SETTINGS_REFUSED, "settings", text)
-            return
-        try:
-            self._remember(new, now)
-            self._board.add(self._calendar.settle(new.policies, now))
-        except LedgerError:
-            self._means.reload.set()  # it is asked for still
-            raise
-        late = _taken_at_the_start(self._settings, new)
-        self._settings, self._policies = new, _by_name(new)
-        self._board.look_again()
-        self._means.settled(new)
-        self._event(Topic.SETTINGS_RELOADED, "settings", f"{self._size()}{late}")
-
-    def _remember(self, settings: Settings, now: datetime) -> None:
-        told = [(policy.settings_hash, effective_policy_json(policy)) for policy in settings.policies]
-        self._ledger.remember_all_settings(told, now)
-
     def _tools(self) -> Tools:
-        return self._means.tools(self._settings, self._halt)
+        return self._means.tools(self._regime.settings, self._halt)
 
-    # --- beginning and end --------------------------------------------------------------------------------------------
+    def _testimony(self) -> Opinion:
+        return self._means.testify(self._regime.settings)
 
-    def _believe(self, now: datetime, *, trust: bool) -> None:
-        """A clock far from the newest slot makes nothing due, unless a person says that it is right."""
-        newest = max((line.cursor for line in self._ledger.lines_in_force()), default=now)
-        if now - newest > _UNBELIEVABLE and not trust:
-            text = f"the clock says {now:%Y-%m-%d}, and the newest slot is of {newest:%Y-%m-%d}: is the clock right?"
-            raise ClockDoubtError(f"{text} If it is, say --trust-clock.")
-        if newest > now + _BEHIND:
-            self._event(Topic.CLOCK_STEPPED, "clock", _behind(newest))
+    def _size(self) -> str:
+        policies = len(self._regime.policies)
+        return f"{policies} policies, {len(self._calendar)} lines, {len(self._board)} slots open"
+
+    # --- the end ------------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
         """Stop cleanly: restic is interrupted, each run's end put on record, the lease given back."""
         self._halt.set()
-        self._means.stopping()
-        grace = self._settings.serve.shutdown_grace.total_seconds()
+        grace = self._regime.settings.serve.shutdown_grace.total_seconds()
         clean = self._wait_for_runs(grace)
         self._resolver.wait(grace)
         try:
             self._take_in(self._workers.ended())
             left = "" if clean else f"; {len(self._workers)} runs did not end in {grace:.0f} s"
-            self._event(Topic.SERVE_STOPPED, "serve", f"asked to stop{left}")
+            self._chronicle.happened(Topic.SERVE_STOPPED, "serve", f"asked to stop{left}")
             if clean:  # else the next one finds that we are dead, and asks the repositories
                 self._keeper.drop()
         except LedgerError as error:
-            self._voice.say(Level.ERROR, _LEDGER, f"the end could not be put on record: {error}")
+            self._voice.say(Level.ERROR, LEDGER, f"the end could not be put on record: {error}")
 
     def _wait_for_runs(self, grace: float) -> bool:
         """Let them end, and show life meanwhile. Returns whether all did. Raises Superseded."""
-        for _second in range(ceil(grace)):
+        for second in range(ceil(grace)):
+            left = timedelta(seconds=2 * grace - second)  # as much again for what is being asked of repositories
+            self._means.stopping(f"{len(self._workers)} runs are to end", left)
             if self._workers.wait(1.0):
                 return True
             self._keep_the_lease()
@@ -324,45 +328,5 @@ class Daemon:
         """Another serve may have taken over: what runs here ends now, and nothing more is written."""
         self._halt.set()
         self._voice.say(Level.ERROR, "lease-lost", f"{lost.failure.message}: everything under way is ended")
-        self._workers.wait(self._settings.serve.shutdown_grace.total_seconds())
+        self._workers.wait(self._regime.settings.serve.shutdown_grace.total_seconds())
         return BUSY_OR_LOCKED
-
-    # --- telling ----------------------------------------------------------------------------------------------------
-
-    def _size(self) -> str:
-        return f"{len(self._policies)} policies, {len(self._calendar)} lines, {len(self._board)} slots open"
-
-    def _event(self, topic: Topic, subject: str, text: str) -> None:
-        """Put on record and log what happened to the service. What the ledger refuses is logged all the same."""
-        self._put(of_service(topic, subject, text, self._clock.now()))
-
-    def _put(self, event: Event) -> None:
-        self._voice.event(event)
-        try:
-            self._ledger.add_events([event])
-        except LedgerError as error:
-            self._trouble(_LEDGER, f"the ledger refuses: {error}")
-
-    def _trouble(self, key: str, text: str | None) -> None:
-        if self._means.health.trouble(key, text) and text is not None:
-            self._voice.say(Level.ERROR, key, text)
-
-    def _crashed(self, error: Exception) -> None:
-        """Our own fault: told with where it was, because nobody is there to ask for it."""
-        where = "".join(traceback.format_exception(error)[-3:])
-        self._event(Topic.INTERNAL, "tandem", f"{type(error).__name__}: {error}. {where}")
-
-
-def _taken_at_the_start(old: Settings, new: Settings) -> str:
-    """What has changed and is not followed before the next start."""
-    names = ("dead_man", "dead_man_every", "log")
-    changed = [name for name in names if getattr(old.serve, name) != getattr(new.serve, name)]
-    return f"; [serve] {', '.join(changed)} will hold from the next start on" if changed else ""
-
-
-def _behind(newest: datetime) -> str:
-    return f"the clock is behind the newest slot, of {newest:%Y-%m-%d %H:%M} UTC: its line has nothing due before then"
-
-
-def _by_name(settings: Settings) -> dict[PolicyName, Policy]:
-    return {policy.name: policy for policy in settings.policies}

@@ -91,10 +91,10 @@ def _healthy(health: Callable[[], Report]) -> Answer:
 class _Server(ThreadingHTTPServer):
     """At most MOST_CLIENTS at a time, each for at most `patience` seconds."""
 
-    daemon_threads = True
+    daemon_threads = True  # no client keeps a process alive that is to end
     block_on_close = False  # a client that hangs is cut off, not waited for
     allow_reuse_address = True
-    request_queue_size = 32
+    request_queue_size = 32  # of the library's 5, some of many that come at once would be turned away
 
     def __init__(
         self,

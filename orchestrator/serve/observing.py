@@ -81,7 +81,8 @@ class Observing:
         page = self.metrics()
         beside = path.with_name(f".{path.name}.new")  # the collector reads *.prom alone
         try:
-            with beside.open("wb") as file:
+            beside.unlink(missing_ok=True)  # of a crash; or a pipe, which would be waited for until somebody reads
+            with beside.open("xb") as file:
                 file.writelines(page.pieces())
             beside.chmod(0o644)  # another user reads it
             beside.replace(path)

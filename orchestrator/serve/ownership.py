@@ -88,11 +88,14 @@ class Keeper:
         self._tried = self._beaten
         self._elsewhere = not ledger.files  # where another host can take over; else is_alive decides
 
-    def beat(self) -> None:
-        """Give a sign of life when it is time. Raises Superseded when the lease is another's or may be by now."""
+    def beat(self) -> bool:
+        """Give a sign of life when it is time; whether it was.
+
+        Raises Superseded when the lease is another's or may be by now.
+        """
         monotonic = self._clock.monotonic()
         if monotonic - self._tried < BEAT_SECONDS:
-            return
+            return False
         self._tried = monotonic
         try:
             self.lease = self._ledger.beat(self.lease, self._clock.now())
@@ -104,6 +107,7 @@ class Keeper:
                 raise Superseded(Failure(kind=FailureKind.BUSY, message=message)) from error
             raise
         self._beaten = monotonic
+        return True
 
     def doubt(self) -> None:
         """Look with the next beat, whenever the last one was: something says that the lease is another's."""

@@ -80,6 +80,7 @@ class Telling:
     def _round(self, now: datetime) -> None:
         wanted = self._wanted
         if wanted.destinations is not self._destinations:
+            # Another `repeat` reaches back further than what was read of late.
             self._destinations, self._told = wanted.destinations, None
         self._couriers.adopt(wanted.destinations, wanted.service)
         self._couriers.record()
@@ -136,6 +137,7 @@ class Telling:
             after = min((notice.through for notice in made), default=seen)
             well = self._ledger.events(after, topics=[Topic.RECOVERED])
             self._told = told_so_far(made, (event for event in well if event.id <= seen))
+        # What was given up was told to nobody: it is news again.
         for notice in self._couriers.lost():
             for key in notice.key.split("\n"):
                 self._told.pop((notice.channel, key), None)

@@ -8,6 +8,7 @@ from typing import Final
 
 from jobs.event import Event, Severity
 from jobs.history import RunRecord, RunState
+from jobs.reporting import called
 from jobs.slot import Slot, SlotState, Why
 from orchestrator.clock import Clock
 from orchestrator.serve.health import Health
@@ -31,19 +32,19 @@ class Voice:
 
     def begins(self, run: RunRecord) -> None:
         """A run starts."""
-        self.say(Level.INFO, "run-began", f"{run.job} {run.policy} at {run.site}", **_named(run))
+        self.say(Level.INFO, "run-began", f"{run.job} {called(run.policy, run.site)}", **_named(run))
 
     def ended(self, run: RunRecord) -> None:
         """A run is over."""
         level = Level.INFO if run.state in _GOOD_RUNS else Level.WARNING
         seconds = None if run.finished_at is None else round((run.finished_at - run.started_at).total_seconds(), 3)
-        message = f"{run.job} {run.policy} at {run.site}: {run.state}: {found(run).text}"
+        message = f"{run.job} {called(run.policy, run.site)}: {run.state}: {found(run).text}"
         self.say(level, "run-ended", message, **_named(run), seconds=seconds)
 
     def closed(self, slot: Slot, state: SlotState, why: Why) -> None:
         """A slot ended without a run."""
         level = Level.INFO if state in _QUIET else Level.WARNING
-        message = f"{slot.job} {slot.policy} at {slot.site}, due {slot.due:%Y-%m-%d %H:%M} UTC: {state}: {why.text}"
+        message = f"{slot.job} {called(slot.policy, slot.site)}, due {slot.due:%Y-%m-%d %H:%M} UTC: {state}: {why.text}"
         named = {"slot": slot.id, "policy": slot.policy, "tenant": slot.tenant, "job": slot.job, "site": slot.site}
         self.say(level, "slot-ended", message, **named)
 

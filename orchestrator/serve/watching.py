@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
-from jobs.alarm import Alarm, Disk, Known, LineKey, by_a_lock, conditions, difference
+from jobs.alarm import REFUSED, Alarm, Disk, Known, LineKey, conditions, difference, reminder
 from jobs.growth import RECKONED, SPAN, growth
 from jobs.history import Job, RunRecord, RunState
 from jobs.integrity import Assessment, assess
+from jobs.lock import by_a_lock
+from jobs.notice import Notice
 from jobs.policy import Policy, VaultName
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
@@ -22,24 +24,28 @@ from targets.host import disk_of, free_space
 
 _TAIL: Final = 10  # closed slots of a line that are looked at
 _AT_ONCE: Final = 25  # policies that are judged together
-_HOURS: Final = timedelta(hours=6)
+_HOURS: Final = timedelta(hours=6)  # of runs in one question, so that nobody waits long for the ledger
 _REFUSED_WITHIN: Final = timedelta(days=14)
 _TOLD_WITHIN: Final = timedelta(days=4)  # notices are given up after three
+_REMINDED_AFTER: Final = timedelta(days=1)
 _GOOD: Final = (RunState.SUCCEEDED, RunState.PARTIAL)
 _REFUSED: Final = (RunState.FAILED, RunState.BLOCKED)
 
 
-def watch(ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str = "") -> tuple[PlaceFacts, ...]:
+def watch(
+    ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str = "", behind: str = ""
+) -> tuple[PlaceFacts, ...]:
     """Look once, and put on record what has begun and what has ended; gives the verdicts that it came by, in brief.
 
-    `clock_doubt` is why the clock is not believed. Raises LedgerError. Thousands of policies take seconds: call it once
-    a minute, and less often where it took longer than that allows. The ledger is free for others in between.
+    `clock` tells what time it is believed to be: time goes on, and so does the watch, while the machine's clock is not
+    believed (`clock_doubt`: why) or the record is ahead of it (`behind`). Raises LedgerError. Thousands of policies
+    take seconds: call it once a minute, and less often where it took longer than that allows. The ledger is free for
+    others in between.
     """
     now = clock.now()
-    standing = ledger.alarms()
-    if clock_doubt:  # ages and deadlines mean nothing now: what stood stands
-        _record(ledger, standing, (*standing, *conditions(Known(clock_doubt=clock_doubt), now)), now)
-        return ()
+    alarms = ledger.alarms()
+    standing = [alarm for alarm in alarms if alarm.key != REFUSED]  # that one is raised and cleared by regime.py
+    _remind(ledger, (alarm for alarm in alarms if alarm.key == REFUSED), now)
     since = ledger.policies_since()
     places: list[PlaceFacts] = []
     broken: list[Alarm] = []
@@ -49,12 +55,14 @@ def watch(ledger: Ledger, settings: Settings, clock: Clock, *, clock_doubt: str 
     for lines, slots in ledger.ailing(_TAIL):
         good = _good(ledger, {line.key for line in lines})
         broken += conditions(Known(lines=lines, slots=slots, good=good), now)
-    refused = tuple(_refused(ledger, now))
+    refused = tuple(_refused(ledger, settings.policies, now))
     known = Known(
         refused=refused,
-        good=_good(ledger, {(run.policy, run.job, run.vault) for run in refused}),
+        good=_good_beside(ledger, settings.policies, refused),
         disks=tuple(disks(ledger, settings, now)),
-        notices=ledger.notices(since=now - _TOLD_WITHIN),
+        notices=tuple(_notices(ledger, settings, now)),
+        clock_doubt=clock_doubt,
+        behind=behind,
     )
     _record(ledger, standing, (*broken, *conditions(known, now)), now)
     return tuple(places)
@@ -69,12 +77,22 @@ def _judged(ledger: Ledger, policies: Iterable[Policy], now: datetime) -> Iterat
             yield assess(some, seen.runs, seen.points, now)
 
 
-def _refused(ledger: Ledger, now: datetime) -> Iterator[RunRecord]:
-    """The runs that a lock refused, the newest first, some hours at a time."""
+def _refused(ledger: Ledger, policies: Iterable[Policy], now: datetime) -> Iterator[RunRecord]:
+    """The runs that a lock refused, the newest first, some hours at a time. Of a policy that is gone nobody asks."""
+    there = {policy.name for policy in policies}
     for number in range(_REFUSED_WITHIN // _HOURS):
         since = now - (number + 1) * _HOURS
         until = since + _HOURS if number else None
-        yield from (run for run in ledger.runs(states=_REFUSED, since=since, until=until) if by_a_lock(run))
+        runs = ledger.runs(states=_REFUSED, since=since, until=until)
+        yield from (run for run in runs if by_a_lock(run) and run.policy in there)
+
+
+def _remind(ledger: Ledger, lasting: Iterable[Alarm], now: datetime) -> None:
+    """Of what only a person can end: nothing that happens by itself would tell of it again."""
+    for alarm in lasting:
+        told = [event.at for event in ledger.events(topics=[alarm.topic]) if event.key == alarm.key]
+        if max(told, default=alarm.raised_at) <= now - _REMINDED_AFTER:
+            ledger.add_events([reminder(alarm, now)])
 
 
 def _record(ledger: Ledger, standing: Iterable[Alarm], holding: Iterable[Alarm], now: datetime) -> None:
@@ -89,6 +107,21 @@ def _good(ledger: Ledger, troubled: Set[LineKey]) -> dict[LineKey, RunRecord]:
     return {key: run for key, run in found.items() if key in troubled or key[1] is Job.BACKUP}
 
 
+def _notices(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Notice]:
+    """The recent ones of the channels that there are; one with several addresses has numbers."""
+    names = {channel.name for channel in settings.notify}
+    return (each for each in ledger.notices(since=now - _TOLD_WITHIN) if each.channel.partition("/")[0] in names)
+
+
+def _good_beside(
+    ledger: Ledger, policies: Iterable[Policy], refused: Iterable[RunRecord]
+) -> Mapping[LineKey, RunRecord]:
+    """The newest good runs of all policies that have a repository in which one was refused: they may show it free."""
+    where = {(run.tenant, run.vault) for run in refused}
+    names = {policy.name for policy in policies for _, vault in policy.places if (policy.tenant, vault) in where}
+    return ledger.last_runs(_GOOD, policies=names) if names else {}
+
+
 def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:
     """The disks of this machine that vaults and the ledger lie on, each once, with the growth of all its vaults.
 
@@ -97,12 +130,24 @@ def disks(ledger: Ledger, settings: Settings, now: datetime) -> Iterator[Disk]:
     """
     places: dict[int, list[tuple[str, Path, VaultName | None]]] = defaultdict(list)
     for vault in settings.vaults.values():
-        if isinstance(vault, LocalVaultSettings) and vault.path.parent.is_dir():
-            places[disk_of(vault.path)].append((f"vault {vault.name}", vault.path, vault.name))
+        if isinstance(vault, LocalVaultSettings) and (disk := _disk_under(vault.path)) is not None:
+            places[disk].append((f"vault {vault.name}", vault.path, vault.name))
     for file in ledger.files[:1]:
         places[disk_of(file)].append(("the ledger", file, None))
     stored = ledger.stored(now - SPAN, RECKONED) if places else ()
     for there in places.values():
         vaults = [vault for _, _, vault in there if vault is not None]
         name = "The disk of " + " and ".join(sorted(what for what, _, _ in there))
-        yield Disk(name=name, free=free_space(there[0][1]), growth=growth(stored, settings.policies, vaults, now))
+        try:
+            free = free_space(there[0][1])
+        except OSError:  # it died while we looked: its runs tell of that, and the other disks are looked at
+            continue
+        yield Disk(name=name, free=free, growth=growth(stored, settings.policies, vaults, now))
+
+
+def _disk_under(path: Path) -> int | None:
+    """The disk that a vault lies on; None where it cannot be looked at: it is not there, or not for us, or dead."""
+    try:
+        return disk_of(path) if path.parent.is_dir() else None
+    except OSError:
+        return None

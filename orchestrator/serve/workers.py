@@ -15,11 +15,12 @@ from typing import Final
 from jobs.dispatch import Start
 from jobs.failure import Failure, FailureKind
 from jobs.history import Outcome, Owner, RunRecord, RunState
-from jobs.policy import Policy
+from orchestrator import fault
 from orchestrator.clock import Clock
-from orchestrator.executor import Announcements, attempt, bound, intent
+from orchestrator.executor import Announcements, attempt, intent, tool_of
 from orchestrator.ledger.ledger import Busy, Ledger, LedgerError, Superseded
 from orchestrator.recovery import slot_ending
+from orchestrator.serve.starting import Work
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 from targets.ports import Stop
@@ -66,9 +67,9 @@ class Workers:
     def __len__(self) -> int:
         return len(self._threads)
 
-    def start(self, start: Start, policy: Policy) -> None:
+    def start(self, start: Start, work: Work) -> None:
         """Begin a run of its own thread."""
-        thread = threading.Thread(target=self._run, args=(start, policy), name=start.slot.id, daemon=True)
+        thread = threading.Thread(target=self._run, args=(start, work), name=start.slot.id, daemon=True)
         begun = intent(start.step, self._clock.now(), self._owner, tool="", slot=start.slot.id)
         thread.start()  # first: where no thread is to be had, nothing has begun
         self._begun[start.slot.id], self._threads[start.slot.id] = begun, thread
@@ -82,7 +83,7 @@ class Workers:
             except Empty:
                 break
             slot = ended[-1].start.slot.id
-            self._threads.pop(slot).join()
+            self._threads.pop(slot).join()  # its last act was to say so: it ends at once
             del self._begun[slot]
         return tuple(ended)
 
@@ -93,28 +94,28 @@ class Workers:
             thread.join(max(0.0, end - self._clock.monotonic()))
         return not any(thread.is_alive() for thread in self._threads.values())
 
-    def _run(self, start: Start, policy: Policy) -> None:
+    def _run(self, start: Start, work: Work) -> None:
         try:
-            ended = self._attempted(start, policy)
+            ended = self._attempted(start, work)
         except Exception as error:  # noqa: BLE001 (a thread's edge: the loop decides on what it was)
             ended = Ended(start=start, refused=error)
         self._ended.put(ended)
         self._wake()
 
-    def _attempted(self, start: Start, policy: Policy) -> Ended:
+    def _attempted(self, start: Start, work: Work) -> Ended:
         now = self._clock.now()
         try:
             tools = self._tools()
+            tool = tool_of(start.slot.job, tools)
         except TargetError as error:  # no restic, no scratch space: the slot has an attempt all the same
             return Ended(start=start, record=self._without_tools(start, now, error.failure))
         except Exception as error:  # noqa: BLE001 (our own fault, which would be met again at every beat)
             self._tell.crashed(error)
-            message = f"Tandem itself failed: {type(error).__name__}: {error}"
+            message = f"Tandem itself failed: {fault.words(error)}"
             failure = Failure(kind=FailureKind.INTERNAL, message=message)
             return Ended(start=start, record=self._without_tools(start, now, failure))
-        begun = intent(start.step, now, self._owner, tool=tools.engine.tool, slot=start.slot.id)
-        work = bound(start.step, policy, tools)
-        return Ended(start=start, record=attempt(begun, work, tools, self._tell, self._finish))
+        begun = intent(start.step, now, self._owner, tool=tool, slot=start.slot.id)
+        return Ended(start=start, record=attempt(begun, work(tools), tools, self._tell, self._finish))
 
     def _without_tools(self, start: Start, now: datetime, failure: Failure) -> RunRecord:
         begun = intent(start.step, now, self._owner, tool="", slot=start.slot.id)

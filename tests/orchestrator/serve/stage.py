@@ -79,10 +79,15 @@ class Stage:
     def policies(self) -> dict[PolicyName, Policy]:
         return {policy.name: policy for policy in self.settings.policies}
 
-    def tools(self) -> Tools:
+    def tools(self, *, needs_restic: bool = True) -> Tools:
         """Real ones."""
         return wiring.tools(
-            self.settings, self.ledger, stop=self.stop, watch=lambda _piece: unwatched, clock=self.clock
+            self.settings,
+            self.ledger,
+            stop=self.stop,
+            watch=lambda _piece: unwatched,
+            clock=self.clock,
+            needs_restic=needs_restic,
         )
 
     def due(self, after: timedelta = HOUR) -> Board:

@@ -133,3 +133,33 @@ def test_a_clock_that_was_set_back_makes_nothing_again(stage: Stage) -> None:
     stage.clock.go(3 * HOUR)
     assert [f"{slot.nominal:%H:%M}" for slot in calendar.born(stage.clock.now())] == ["07:00"]
     assert len(moments(stage)) == 4
+
+
+def test_what_is_many_is_written_and_given_in_parts_with_all_of_a_policy_in_one(stage: Stage) -> None:
+    stage.settle("a", "b", "c", **{"every 60m": "every 1m"})
+    calendar, _ = settled(stage)
+    stage.clock.go(3_000 * MINUTE)
+    parts: list[list[str]] = []
+
+    def take(made: tuple[Slot, ...]) -> None:
+        assert len(stage.ledger.open_slots()) == sum(map(len, parts)) + len(made)
+        parts.append([slot.policy for slot in made])
+
+    assert calendar.born(stage.clock.now(), take) == ()
+    assert [(sorted(set(part)), len(part)) for part in parts] == [(["a", "b"], 6_000), (["c"], 3_000)]
+    assert {line.cursor for line in stage.ledger.lines_in_force()} == {stage.clock.now()}
+
+
+def test_whoever_is_stopped_between_two_parts_goes_on_with_the_next(stage: Stage) -> None:
+    stage.settle("a", "b", "c", **{"every 60m": "every 1m"})
+    calendar, _ = settled(stage)
+    stage.clock.go(3_000 * MINUTE)
+
+    def die(_made: tuple[Slot, ...]) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        calendar.born(stage.clock.now(), die)
+    assert {slot.policy for slot in calendar.born(stage.clock.now())} == {"c"}
+    assert len(stage.ledger.open_slots()) == 9_000
+    assert settled(stage)[1] == ()

@@ -147,7 +147,7 @@ def test_a_clock_that_is_set_again_and_again_neither_repeats_nor_loses_a_slot(op
     assert oracle.strangers(operator.ledger, [operator.folder / "primary" / "health"], bare) == []
 
 
-def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Bench) -> None:
+def test_a_clock_ten_years_ahead_is_not_believed_and_time_goes_on_without_it(operator: Bench) -> None:
     settings = operator.policies({"one": ("every 30m", "UTC")})
     start = datetime(2026, 3, 10, 0, 20, tzinfo=UTC)
     clock = SteeredClock.made(operator.folder / "clock", start)
@@ -157,12 +157,11 @@ def test_a_clock_ten_years_ahead_is_not_believed_until_it_is_back(operator: Benc
         clock.step(timedelta(days=3652))
         comes(daemon, lambda: daemon.health()[0] == 503)
         before = len(oracle.slots(operator.ledger))
-        time.sleep(4)  # forty minutes of its clock
-        assert len(oracle.slots(operator.ledger)) == before
+        comes(daemon, lambda: len(oracle.slots(operator.ledger)) > before)
         assert "not believed" in daemon.health()[1]
         clock.step(-timedelta(days=3652))
         comes(daemon, lambda: daemon.health()[0] == 200)
-        comes(daemon, lambda: len(oracle.slots(operator.ledger)) > before + 1)
+        comes(daemon, lambda: len(oracle.slots(operator.ledger)) > before + 2)
         newest = rest(daemon, operator, clock)
     due = [("one", "backup", "primary", at) for at in oracle.every(HALF, start, newest)]
     assert oracle.differences(due, operator.ledger) == []

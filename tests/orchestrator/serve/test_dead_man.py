@@ -28,13 +28,13 @@ def hook() -> Iterator[Webhook]:
 class Watched:
     """A dead man's ping, its clock, and whether all is well."""
 
-    def __init__(self, hook: Webhook, *, fetched: bool = True) -> None:
+    def __init__(self, hook: Webhook, *, fetched: bool = True, every: timedelta = 5 * MINUTE) -> None:
         self.clock, self.well, self.url = HandClock(), True, f"http://{hook.address}/token"
         self.fetched = fetched
         self.heard: list[str | None] = []
         self.man = DeadMan(
             SecretEnvironment(variable="URL"),
-            5 * MINUTE,
+            every,
             healthy=lambda: self.well,
             resolve=self.resolve,
             ping=lambda url: ping(url, patience=0.3),
@@ -125,3 +125,14 @@ def test_our_own_fault_is_a_call_that_failed_and_is_made_again(hook: Webhook) ->
     watched.minutes(1)
     assert (hook.asked, watched.man.error) == (1, "")
     assert watched.heard[1:] == [None]
+
+
+def test_who_is_called_more_often_than_every_minute_is_called_as_often_after_a_failure(hook: Webhook) -> None:
+    hook.status = 500
+    watched = Watched(hook, every=MINUTE / 6)
+    watched.man.beat()
+    watched.man.wait(20)
+    watched.clock.go(MINUTE / 6)
+    watched.man.beat()
+    watched.man.wait(20)
+    assert hook.asked == 2

@@ -39,3 +39,19 @@ def test_somebody_may_ask_later() -> None:
     assert well()
     now[0] = 100.0
     assert not well()
+
+
+def test_what_goes_round_beside_the_scheduler_is_missed_when_it_hangs() -> None:
+    now = [1000.0]
+    health = Health(machine=lambda: now[0])
+    health.ticked(0.0)
+    health.went_round("watching")
+    now[0] = 1300.0
+    assert health.report(0.0) == (True, ())
+    now[0] = 1301.0
+    assert health.report(0.0) == (False, ("watching: stuck, its last round was 5 min 1 s ago",))
+    health.went_round("watching", 200.0)
+    now[0] += 600
+    assert health.report(0.0) == (True, ())
+    now[0] += 1
+    assert health.report(0.0) == (False, ("watching: stuck, its last round was 10 min 1 s ago",))

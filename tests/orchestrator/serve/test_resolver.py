@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.failure import FailureKind
-from jobs.history import KnownRepository, Owner, RunRecord, RunState
+from jobs.history import Job, KnownRepository, Owner, RunRecord, RunState
 from jobs.policy import TenantName, VaultName
 from jobs.slot import SlotState
 from orchestrator import settings as settings_room
@@ -79,7 +79,8 @@ def bench(tmp_path: Path, restic_program: Path, request: pytest.FixtureRequest) 
         yield Bench(tmp_path, ledger, restic_program, owner)
 
 
-def test_a_run_whose_vault_is_away_stays_open_alone_and_is_resolved_when_it_is_back(bench: Bench) -> None:
+def remembered(bench: Bench) -> None:
+    """Both repositories are on record."""
     for vault in ("primary", "secondary"):
         config = bench.folder / "disks" / vault / "minfopra" / "config"
         known = KnownRepository(
@@ -89,6 +90,10 @@ def test_a_run_whose_vault_is_away_stays_open_alone_and_is_resolved_when_it_is_b
             first_seen_at=START,
         )
         bench.ledger.remember(known)
+
+
+def test_a_run_whose_vault_is_away_stays_open_alone_and_is_resolved_when_it_is_back(bench: Bench) -> None:
+    remembered(bench)
     (bench.folder / "disks" / "primary").rename(bench.folder / "unmounted")
     assert bench.look()
     assert bench.states() == {"files": SlotState.RUNNING, "more": SlotState.DUE}
@@ -105,6 +110,27 @@ def test_a_run_whose_vault_is_away_stays_open_alone_and_is_resolved_when_it_is_b
     assert bench.ledger.open_runs() == ()
     assert {run.state for run in bench.ledger.runs()} == {RunState.INTERRUPTED}
     assert bench.crashes == []
+
+
+@pytest.mark.parametrize("back", ["primary", "secondary"])
+def test_a_copy_stays_open_until_one_of_its_two_vaults_is_back_and_no_longer(bench: Bench, back: str) -> None:
+    """Whichever it is: what a copy did hangs on neither, and nobody at the one waits for the other."""
+    remembered(bench)
+    copy = replace(bench.runs[0], id="a-copy", job=Job.REPLICATE, vault=VaultName("secondary"), slot=None)
+    bench.ledger.claim(replace(copy, source_vault=VaultName("primary")))
+    (bench.folder / "disks").rename(bench.folder / "unmounted")
+    assert bench.look()
+    assert "a-copy" in {run.id for run in bench.ledger.open_runs()}
+    (bench.folder / "disks").mkdir()
+    (bench.folder / "unmounted" / back).rename(bench.folder / "disks" / back)
+    assert bench.look()
+    ended = bench.ledger.run("a-copy")
+    assert ended is not None
+    assert ended.state is RunState.INTERRUPTED
+    away = ({"primary", "secondary"} - {back}).pop()
+    assert f"minfopra@{away} could not be asked, so a lock may be left there: " in ended.note
+    (left,) = bench.ledger.open_runs()  # the backup whose only vault is still away
+    assert left.vault == away
 
 
 def test_while_a_repository_is_asked_others_are_served_and_nothing_is_asked_twice(bench: Bench) -> None:

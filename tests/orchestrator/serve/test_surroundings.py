@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from orchestrator import settings as settings_room
 from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.serve.health import Health
+from orchestrator.serve.rounds import Rounds
 from orchestrator.serve.surroundings import Surroundings
 from orchestrator.serve.voice import Voice
 from orchestrator.settings import Settings
@@ -55,7 +58,7 @@ class Around:
             health=self.health,
             voice=Voice(self.said.append, clock, self.health),
             version="test",
-            systemd=Systemd(self.socket),
+            systemd=Systemd(self.socket, watchdog=timedelta(0)),
         )
         if self.socket is None:
             made.beaten("the loop has gone once around")
@@ -121,6 +124,34 @@ def test_a_textfile_that_cannot_be_written_is_a_trouble_and_everything_else_goes
     assert "cannot be written there" in around.health.why_not("watching")
 
 
+def test_a_pipe_in_the_place_of_the_textfile_holds_up_nothing(around: Around, webhook: Webhook) -> None:
+    os.mkfifo(around.folder / ".tandem.prom.new")
+    textfile = around.folder / "tandem.prom"
+    with around.made(f'\n[serve]\ntextfile = "{textfile}"\n{told_to(webhook)}'):
+        until(textfile.is_file)
+    assert "tandem_" in textfile.read_text()
+
+
+def _waits(event: threading.Event) -> None:
+    event.wait()
+
+
+def test_a_round_that_hangs_is_missed_and_those_that_go_on_are_not() -> None:
+    hangs, now = threading.Event(), [0.0]
+    health = Health(machine=lambda: now[0])
+    health.ticked(0.0)
+    rounds = Rounds(Clock(), lambda _key, _text: None, health.went_round)
+    rounds.add("watching", lambda: _waits(hangs), lambda _took: 60.0)
+    rounds.add("telling", lambda: None, lambda _took: 0.01)
+    rounds.start()
+    now[0] = 301.0
+    try:
+        until(lambda: health.report(0.0) == (False, ("watching: stuck, its last round was 5 min 1 s ago",)))
+    finally:
+        hangs.set()
+        rounds.stop(10)
+
+
 def test_an_address_that_is_taken_is_a_trouble_and_everything_else_goes_on(around: Around, webhook: Webhook) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -147,10 +178,21 @@ def test_systemd_hears_once_that_it_is_ready_then_that_it_lives_and_at_last_that
         surroundings = around.made()
         surroundings.beaten("one")
         surroundings.beaten("two")
-        surroundings.stopping()
-        heard = [manager.recv(4096).decode() for _ in range(3)]
-    assert heard == ["READY=1\nSTATUS=one\n", "WATCHDOG=1\nSTATUS=two\n", "STOPPING=1\n"]
-    surroundings.beaten("three")  # nobody listens any more
+        surroundings.reloading()
+        surroundings.beaten("three")
+        surroundings.stopping("1 run", timedelta(seconds=60))
+        surroundings.stopping("no run", timedelta(seconds=59))
+        heard = [manager.recv(4096).decode() for _ in range(7)]
+    assert heard.pop(2).startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert heard == [
+        "READY=1\nSTATUS=one\n",
+        "STATUS=two\nWATCHDOG=1\n",
+        "READY=1\nSTATUS=three\n",
+        "STOPPING=1\nSTATUS=1 run\n",
+        "EXTEND_TIMEOUT_USEC=90000000\nSTATUS=1 run\n",
+        "EXTEND_TIMEOUT_USEC=89000000\nSTATUS=no run\n",
+    ]
+    surroundings.beaten("four")  # nobody listens any more
     assert "cannot be told anything" in around.health.why_not("systemd")
 
 

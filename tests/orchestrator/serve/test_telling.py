@@ -143,7 +143,46 @@ def test_a_server_down_for_an_hour_is_told_later_and_once(office: Office) -> Non
         (told,) = hook.accepted
     assert re.search(r"Sent 2026-11-21 04:\d\d UTC, after 5 tries that failed\.", told["message"])
     assert office.notices()[0].state is NoticeState.DELIVERED
-    assert office.notices()[0].error == ""
+    assert "Connection refused" in office.notices()[0].error  # what made it late
+    away, back = office.ledger.events(topics=[Topic.CHANNEL_AWAY, Topic.CHANNEL_BACK])
+    assert (away.topic, away.subject, back.topic) == (Topic.CHANNEL_AWAY, "channel ops", Topic.CHANNEL_BACK)
+    assert away.text.endswith("Connection refused (channel-unreachable)")
+    assert HOUR < back.at - away.at < 2 * HOUR
+    (one,) = office.ledger.deliveries(START, office.clock.at)
+    assert (one.channel, one.made, one.at_once, one.late, one.waiting) == ("ops", 1, 0, 1, 0)
+    assert one.longest is not None
+    assert HOUR < one.longest < 2 * HOUR
+
+
+def test_each_time_that_a_channel_is_away_is_on_record_once_also_over_restarts(office: Office, hook: Webhook) -> None:
+    """Also a single try that failed, of a minute."""
+    for status in (503, 503, 200, 200, 503, 200):
+        hook.status = status
+        office.opened(channel("ops", hook))
+        office.happens(f"files{status}{hook.asked}")
+        office.round(3 * HOUR)
+    told = office.ledger.events(topics=[Topic.CHANNEL_AWAY, Topic.CHANNEL_BACK])
+    assert [event.topic.value for event in told] == ["channel-away", "channel-back"] * 2
+    assert {event.text for event in told[::2]} == {"notify channel ops: the server answered 503 (channel-refused)"}
+    assert not [title for title in titles(hook) if "channel" in title]  # a record, which nobody is woken for
+
+
+def test_a_channel_whose_notices_were_given_up_is_away_until_it_accepts_one(office: Office) -> None:
+    with webhook(listening=False) as away:
+        office.opened(channel("ops", away))
+        office.happens("files")
+        for _ in range(24 * 4):
+            office.round(HOUR)
+        (given_up,) = office.ledger.deliveries(START, office.clock.at)
+        assert (given_up.made, given_up.given_up) == (1, 1)
+        (then,) = office.ledger.deliveries(START, START + 2 * DAY)
+        assert (then.given_up, then.waiting) == (0, 1)
+        away.open()
+        office.opened(channel("ops", away))
+        office.happens("mail")
+        office.round(MINUTE)
+    told = office.ledger.events(topics=[Topic.CHANNEL_AWAY, Topic.CHANNEL_BACK])
+    assert [event.topic.value for event in told] == ["channel-away", "channel-back"]
 
 
 def test_a_restart_neither_forgets_nor_repeats(office: Office, hook: Webhook) -> None:
@@ -233,7 +272,7 @@ def test_each_address_of_a_channel_is_told_once(office: Office, hook: Webhook) -
         away.open()
         office.round(10 * MINUTE)
         assert (len(hook.accepted), len(away.accepted)) == (1, 1)
-        assert [notice.channel for notice in office.notices()] == ["ops/1", "ops/2"]
+        assert [notice.channel for notice in office.notices()] == ["ops", "ops/2"]
 
 
 def test_a_channel_that_does_not_work_is_told_to_the_others_and_never_in_a_loop(office: Office, hook: Webhook) -> None:
@@ -246,12 +285,14 @@ def test_a_channel_that_does_not_work_is_told_to_the_others_and_never_in_a_loop(
     assert {notice.state for notice in office.notices() if notice.channel != "ops"} == {NoticeState.GIVEN_UP}
     about = [event for event in office.ledger.events() if event.topic is Topic.DELIVERY_FAILED]
     assert {event.subject for event in about} == {"mail", "chat"}
-    assert len(about) == 4  # that each is stuck, and that what it was to tell was given up
-    assert sum("channel" in told["message"] for told in hook.accepted) == 4
-    assert office.announced == [replace(event, id=0) for event in about]
+    assert len(about) == 2  # that what it was to tell was given up; that it is stuck is an alarm
+    assert sum("channel" in told["message"] for told in hook.accepted) == 2
+    assert [event for event in office.announced if event.topic is Topic.DELIVERY_FAILED] == [
+        replace(event, id=0) for event in about
+    ]
 
 
-def test_a_channel_that_works_again_is_a_recovery(office: Office, hook: Webhook) -> None:
+def test_that_a_channel_works_again_is_on_record_and_told_by_the_alarm(office: Office, hook: Webhook) -> None:
     with webhook(listening=False) as away:
         office.opened(channel("mail", away), channel("ops", hook))
         office.happens("files")
@@ -264,10 +305,10 @@ def test_a_channel_that_works_again_is_a_recovery(office: Office, hook: Webhook)
         office.round()
     assert [title.partition("] ")[2] for title in titles(hook)] == [
         "failed: backup files at primary",
-        "delivery-failed: mail",
-        "recovered: channel mail",
         "failed: backup mail at primary",
     ]
+    about = office.ledger.events(topics=[Topic.CHANNEL_AWAY, Topic.CHANNEL_BACK, Topic.RECOVERED])
+    assert [event.topic for event in about] == [Topic.CHANNEL_AWAY, Topic.CHANNEL_BACK]
 
 
 def test_a_notice_whose_channel_has_gone_is_given_up(office: Office, hook: Webhook) -> None:
@@ -281,9 +322,38 @@ def test_a_notice_whose_channel_has_gone_is_given_up(office: Office, hook: Webho
         NoticeState.GIVEN_UP,
         "its channel is no longer in the settings",
     )
+    office.round(MINUTE)
+    (told,) = hook.accepted
+    assert told["title"] == "[Opérateur] delivery-failed: mail"
+    assert "1 notice given up: its channel is no longer in the settings; the first: " in told["message"]
+    assert "failed: backup files at primary" in told["message"]
+    assert [event.topic for event in office.announced] == [Topic.CHANNEL_AWAY, Topic.DELIVERY_FAILED]
     office.happens("files")
     office.round(MINUTE)
-    assert len(hook.accepted) == 1
+    assert len(hook.accepted) == 2
+
+
+def test_another_address_of_a_channel_takes_nothing_from_the_one_it_had(office: Office, hook: Webhook) -> None:
+    """What waits is delivered, what was told is not told again, and a digest goes on from the last one."""
+    with webhook(listening=False) as slow:
+        office.opened(channel("ops", slow))
+        office.happens("files")
+        office.round()
+        office.telling.adopt([channel("ops", slow, hook)], service="Opérateur", zone="UTC")
+        office.round()
+        slow.open()
+        office.round(2 * MINUTE)
+        assert [told["title"] for told in slow.accepted] == ["[Opérateur] failed: backup files at primary"]
+        office.happens("files")  # told of late
+        office.happens("more")
+        office.round()
+        assert len(slow.accepted) == 2
+        assert [title.partition("] ")[2] for title in titles(hook)] == [
+            "failed: backup files at primary",
+            "failed: backup more at primary",
+        ]
+    assert {notice.state for notice in office.notices()} == {NoticeState.DELIVERED}
+    assert office.ledger.events(topics=[Topic.DELIVERY_FAILED]) == ()
 
 
 def test_an_address_by_reference_is_fetched_for_each_delivery(office: Office, hook: Webhook) -> None:
