@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from orchestrator.settings.effective import Row, show
-from orchestrator.settings.fingerprint import effective_policy_json, policy_told
+from orchestrator.settings.fingerprint import (
+    effective_policy_json,
+    effective_report_json,
+    is_of_report,
+    policy_told,
+    report_told,
+)
 from orchestrator.settings.load import load
 from orchestrator.settings.mistakes import Mistake, SettingsError
 from orchestrator.settings.schema import schema
@@ -40,9 +46,12 @@ __all__ = [
     "Tenant",
     "VaultSettings",
     "effective_policy_json",
+    "effective_report_json",
     "generate",
+    "is_of_report",
     "load",
     "policy_told",
+    "report_told",
     "schema",
     "show",
 ]

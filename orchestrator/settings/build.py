@@ -10,6 +10,7 @@ from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 from jobs.dispatch import Concurrency
+from jobs.period import PeriodKind
 from jobs.policy import (
     Command,
     Objectives,
@@ -25,11 +26,13 @@ from jobs.policy import (
     Timetable,
     VaultName,
 )
+from jobs.reporting import Form, Reporting, ReportKind
 from jobs.window import Window
 from orchestrator.settings import model, unattended, values
-from orchestrator.settings.fingerprint import fingerprint
+from orchestrator.settings.fingerprint import fingerprint, report_fingerprint
 from orchestrator.settings.references import SecretTable
 from orchestrator.settings.secrets import SecretCommand, SecretEnvironment, SecretFile, SecretRef
+from orchestrator.settings.vaults import LocalTable, RestTable, S3Table, SftpTable, VaultTable
 
 
 def build(file: Path, table: model.SettingsTable, policies: Mapping[str, model.PolicyTable]) -> values.Settings:
@@ -45,12 +48,14 @@ def build(file: Path, table: model.SettingsTable, policies: Mapping[str, model.P
         tenants={TenantName(name): _tenant(name, tenant) for name, tenant in table.tenants.items()},
         vaults=vaults,
         policies=tuple(_policy(name, policy, table.service.timezone, vaults) for name, policy in policies.items()),
+        keep=table.ledger.keep,
         serve=_serve(table.serve),
         notify=tuple(_channel(name, channel) for name, channel in table.notify.items()),
+        reports=tuple(_reporting(name, report, table.service.timezone) for name, report in table.reports.items()),
     )
 
 
-def vault_of(name: str, table: model.VaultTable) -> values.VaultSettings:
+def vault_of(name: str, table: VaultTable) -> values.VaultSettings:
     """A vault's values."""
     place = _Place(
         name=VaultName(name),
@@ -60,13 +65,13 @@ def vault_of(name: str, table: model.VaultTable) -> values.VaultSettings:
         limit_between=table.limit.between,
     )
     match table:
-        case model.LocalTable():
+        case LocalTable():
             return values.LocalVaultSettings(**place, path=Path(table.path))
-        case model.SftpTable():
+        case SftpTable():
             return _sftp(place, table)
-        case model.S3Table():
+        case S3Table():
             return _s3(place, table)
-        case model.RestTable():
+        case RestTable():
             return _rest(place, table)
 
 
@@ -127,6 +132,21 @@ def _channel(name: str, table: unattended.NotifyTable) -> values.Channel:
     )
 
 
+def _reporting(name: str, table: unattended.ReportTable, zone: str) -> Reporting:
+    reporting = Reporting(
+        name=PolicyName(name),
+        subject=ReportKind(table.kind),
+        schedule=table.schedule,
+        zone=table.timezone or zone,
+        period=PeriodKind(table.period),
+        tenant=None if table.tenant is None else TenantName(table.tenant),
+        forms=tuple(map(Form, table.formats)),
+        folder=table.folder,
+        catch_up=table.catch_up,
+    )
+    return replace(reporting, settings_hash=report_fingerprint(reporting))
+
+
 def _service(table: model.ServiceTable) -> values.Service:
     return values.Service(
         name=table.name,
@@ -153,7 +173,7 @@ class _Place(TypedDict):
     limit_between: Window | None
 
 
-def _sftp(place: _Place, table: model.SftpTable) -> values.SftpVaultSettings:
+def _sftp(place: _Place, table: SftpTable) -> values.SftpVaultSettings:
     return values.SftpVaultSettings(
         **place,
         host=table.host,
@@ -165,7 +185,7 @@ def _sftp(place: _Place, table: model.SftpTable) -> values.SftpVaultSettings:
     )
 
 
-def _s3(place: _Place, table: model.S3Table) -> values.S3VaultSettings:
+def _s3(place: _Place, table: S3Table) -> values.S3VaultSettings:
     return values.S3VaultSettings(
         **place,
         endpoint=table.endpoint,
@@ -176,7 +196,7 @@ def _s3(place: _Place, table: model.S3Table) -> values.S3VaultSettings:
     )
 
 
-def _rest(place: _Place, table: model.RestTable) -> values.RestVaultSettings:
+def _rest(place: _Place, table: RestTable) -> values.RestVaultSettings:
     return values.RestVaultSettings(
         **place,
         url=table.url,
@@ -218,6 +238,7 @@ def _timetable(table: model.PolicyTable) -> Timetable:
     return Timetable(
         backup=table.schedule,
         replicate=None if table.replicate is None else table.replicate.schedule,
+        audit=table.verify.audit,
         check=table.verify.check,
         restore_test=table.verify.restore_test,
         retention=None if table.retention is None else table.retention_schedule,

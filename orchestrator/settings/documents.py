@@ -108,8 +108,10 @@ def _included(documents: Documents) -> Iterator[Path]:
     for pattern in _patterns(documents.tree):
         names = glob(pattern, root_dir=top.parent, recursive=True)  # noqa: PTH207 (Path.glob has no absolute patterns)
         found = [top.parent / name for name in sorted(names)]
-        if not found and not has_magic(pattern):
-            documents.mistakes.append(documents.mistake(("include",), f'there is no file "{pattern}"'))
+        if not found:  # also of a pattern: a folder that is gone took its policies with it, and nobody would hear
+            none = "no file is like" if has_magic(pattern) else "there is no file"
+            documents.mistakes.append(documents.mistake(("include",), f'{none} "{pattern}"'))
+        # Two patterns, or a link, may lead to one file, and a pattern to the top file itself.
         for path in found:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
@@ -133,6 +135,7 @@ def _lay_over(documents: Documents, onto: Tree, document: Document, tree: Tree, 
             onto[name] = value
             documents.origins[key] = document
         elif isinstance(there, dict) and isinstance(value, dict):
+            # A copy: the document that it came from keeps what it said.
             onto[name] = own = dict(there)
             _lay_over(documents, own, document, value, key)
         else:
@@ -150,6 +153,7 @@ def _document(path: Path, mistakes: list[Mistake]) -> Document:
         if not repeats:
             raise SettingsError([*mistakes, _syntax(path, text, error)]) from error
     try:
+        # tomllib stops at the first repeat; without them whatever else is wrong is told in the same go.
         return Document(path=path, folder=folder, text=text, tree=tomllib.loads(without(text, repeats)))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError([*mistakes, _syntax(path, text, error)]) from error
@@ -157,6 +161,7 @@ def _document(path: Path, mistakes: list[Mistake]) -> Document:
 
 def _text(path: Path) -> str:
     try:
+        # A mark at the beginning and two characters at the end of a line: as some editors save a text.
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError as error:
         what = "there is no such file; write one with: tandem config generate"

@@ -15,9 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Pl
 
 from jobs.event import Topic
 from orchestrator.settings.mistakes import did_you_mean
-from orchestrator.settings.units import format_duration, parse_duration, parse_rate, parse_share, parse_size
+from orchestrator.settings.units import format_duration, parse_duration, parse_keep, parse_rate, parse_share, parse_size
 
 NAME: Final = r"[a-z0-9][a-z0-9._-]{0,62}"
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET: Final = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _HOST: Final = r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,253}"
 _LEAST_MEMORY: Final = 128 << 20  # bytes; restic holds 60 to 90 MiB for a repository of no size at all
@@ -148,12 +149,14 @@ def _only_true(value: bool) -> bool:
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
+    # ValueError for what leads out of the zones' folder, OSError for a folder among them ("Africa").
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(_no_such_zone(text, available_timezones())) from error
     return text
 
 
 def _no_such_zone(text: str, known: set[str]) -> str:
+    # A small container has no tzdata: then every zone is unknown, and no spelling would help.
     if not known:
         return f'"{text}" is not known, for this machine has no time zones at all; install the package tzdata'
     end = did_you_mean(text, known)
@@ -198,6 +201,12 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration),
     _schema("string", "15m", "24h", "30d", pattern="^[1-9][0-9]*[smhdw]$"),
+]
+Keep = Annotated[
+    timedelta,
+    BeforeValidator(parse_keep),
+    PlainSerializer(format_duration),
+    _schema("string", "10y", "400d", pattern="^[1-9][0-9]*[smhdwy]$"),
 ]
 Rate = Annotated[
     int, BeforeValidator(parse_rate), _schema("string", "20MiB/s", pattern="^[1-9][0-9]*([KMGT](iB)?|B)/s$")

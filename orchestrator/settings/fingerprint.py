@@ -1,4 +1,4 @@
-"""What a policy says, as one text and one hash that depend on nothing else: past figures name their rule by it."""
+"""What a policy or a report says, as one text and one hash that depend on nothing else: a past figure's rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
 
+from jobs.period import PeriodKind
 from jobs.policy import Command, Objectives, Own, Paths, Policy, Retention, Sqlite, Timetable
+from jobs.reporting import Form, Reporting, ReportKind
 from jobs.schedule import Schedule
 from jobs.window import Window
 
@@ -28,6 +30,16 @@ def effective_policy_json(policy: Policy) -> str:
     It holds no secret (a policy has none), and not `settings_hash` itself.
     """
     return _CANONICAL.encode(_parts(policy))
+
+
+def report_fingerprint(reporting: Reporting) -> str:
+    """SHA-256 (64 hex digits) of `effective_report_json`."""
+    return sha256(effective_report_json(reporting).encode()).hexdigest()
+
+
+def effective_report_json(reporting: Reporting) -> str:
+    """A report's effective settings in the same way."""
+    return _CANONICAL.encode(_parts(reporting))
 
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -67,12 +79,12 @@ def _text(value: Schedule | Window) -> str:
 _SHAPES: Final[Mapping[type, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
         kind: (kind.__name__.lower(), tuple(field.name for field in fields(kind) if field.name != "settings_hash"))
-        for kind in (Policy, Paths, Sqlite, Command, Own, Retention, Objectives, Timetable)
+        for kind in (Policy, Paths, Sqlite, Command, Own, Retention, Objectives, Timetable, Reporting)
     }
 )
 _TOLD: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
     {
-        **dict.fromkeys((str, int, bool), _itself),
+        **dict.fromkeys((str, int, bool, Form, PeriodKind, ReportKind), _itself),
         **dict.fromkeys((Schedule, Window), _text),
         **dict.fromkeys((Retention, Objectives, Timetable), _shared),
         **dict.fromkeys((Paths, Sqlite, Command, Own), _parts),
@@ -80,6 +92,11 @@ _TOLD: Final[Mapping[type, Callable[[Any], object]]] = MappingProxyType(
         tuple: _list,
     }
 )
+
+
+def is_of_report(text: str) -> bool:
+    """Whether `effective_report_json` wrote it. In what a policy says, quotation marks have backslashes before them."""
+    return f'"kind":"{Reporting.__name__.lower()}"' in text
 
 
 def policy_told(text: str) -> Policy:
@@ -91,6 +108,17 @@ def policy_told(text: str) -> Policy:
     if not isinstance(policy, Policy):
         raise ValueError("these are no settings of a policy")  # noqa: TRY004 (the text is wrong, not a type of ours)
     return replace(policy, settings_hash=sha256(text.encode()).hexdigest())
+
+
+def report_told(text: str) -> Reporting:
+    """The report that `effective_report_json` told. Raises ValueError for a text that it never wrote."""
+    try:
+        reporting = _heard(json.loads(text))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"these are no settings of a report: {error}") from error
+    if not isinstance(reporting, Reporting):
+        raise ValueError("these are no settings of a report")  # noqa: TRY004 (the text is wrong, not a type of ours)
+    return replace(reporting, settings_hash=sha256(text.encode()).hexdigest())
 
 
 def _heard(told: object) -> object:
@@ -116,6 +144,10 @@ def _policy(**parts: Any) -> Policy:  # noqa: ANN401 (as untyped as JSON)
     return Policy(**{**parts, **read})
 
 
+def _reporting(**parts: Any) -> Reporting:  # noqa: ANN401 (as untyped as JSON)
+    return Reporting(**{**parts, **{name: how(parts[name]) for name, how in _OF_REPORTS.items()}})
+
+
 def _seconds(number: int) -> timedelta:
     return timedelta(seconds=number)
 
@@ -123,11 +155,21 @@ def _seconds(number: int) -> timedelta:
 _TIMES: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
     {"window": Window, "splay": _seconds, "catch_up": _seconds}
 )
+_OF_REPORTS: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
+    {
+        "subject": ReportKind,
+        "schedule": Schedule,
+        "period": PeriodKind,
+        "forms": lambda forms: tuple(map(Form, forms)),
+        "catch_up": _seconds,
+    }
+)
 _KINDS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
     {
         **{kind.__name__.lower(): kind for kind in (Paths, Sqlite, Command, Own, Retention)},
         Objectives.__name__.lower(): _objectives,
         Timetable.__name__.lower(): _timetable,
         Policy.__name__.lower(): _policy,
+        Reporting.__name__.lower(): _reporting,
     }
 )

@@ -22,6 +22,7 @@ def _inherited(own: Table, default: Table) -> dict[str, object]:
     changed: dict[str, object] = {}
     for name in default.model_fields_set:
         inherited, said = getattr(default, name), getattr(own, name)
+        # By what is written, not by what differs from the built-in: a policy may write that to undo a default.
         if name not in own.model_fields_set:
             changed[name] = inherited
         elif isinstance(said, Table) and isinstance(inherited, Table) and (below := _inherited(said, inherited)):

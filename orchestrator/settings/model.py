@@ -7,39 +7,32 @@ Paths are absolute by the time they are validated (paths.py).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 from pydantic import model_validator as after_all
 
 from orchestrator.settings.fields import (
     AtLeastOne,
-    Bucket,
     Copying,
     Count,
     Duration,
-    Endpoint,
     Filename,
     Flag,
-    Host,
     Language,
     LocalPath,
     Memory,
     Name,
     OnlyTrue,
-    Prefix,
-    Rate,
-    ServerPath,
     Share,
     Text,
     Texts,
-    User,
-    WebAddress,
     Zone,
 )
 from orchestrator.settings.moments import Hours, Moment, Moments, Pause
-from orchestrator.settings.references import KeyFile, Reference, State, Table
-from orchestrator.settings.unattended import NotifyTable, ServeTable
+from orchestrator.settings.references import Reference, State, Table
+from orchestrator.settings.unattended import LedgerTable, NotifyTable, ReportTable, ServeTable
+from orchestrator.settings.vaults import VaultTable
 
 
 class ServiceTable(Table):
@@ -93,79 +86,6 @@ class TenantTable(Table):
 
     title: Text = Field(description="The tenant's name in reports")
     password: Reference = Field(description="The password of the tenant's repositories, by reference")
-
-
-class LimitTable(Table):
-    """How much of the link a vault may use, and when."""
-
-    upload: Rate | None = Field(default=None, description="Most bytes a second towards the vault")
-    download: Rate | None = Field(default=None, description="Most bytes a second from the vault")
-    between: Hours | None = Field(
-        default=None, description="Times of day between which the limit holds; absent: always"
-    )
-
-    @after_all(mode="after")
-    def _limits_something(self) -> LimitTable:
-        if self.between is not None and self.upload is None and self.download is None:
-            raise ValueError("between alone limits nothing; add upload or download")
-        return self
-
-
-class AnyVaultTable(Table):
-    """What every vault has."""
-
-    site: Text = Field(description="The site the vault stands at")
-    limit: LimitTable = Field(default=LimitTable(), description="How much of the link the vault may use")
-
-
-class LocalTable(AnyVaultTable):
-    """A folder of this machine."""
-
-    kind: Literal["local"]
-    path: LocalPath = Field(description="The folder that holds the repositories")
-
-
-class SftpTable(AnyVaultTable):
-    """A folder of another machine, over SSH."""
-
-    kind: Literal["sftp"]
-    host: Host = Field(description="The server's name or address")
-    port: Annotated[int, Field(strict=True, ge=1, le=65_535)] = Field(default=22, description="The server's SSH port")
-    user: User = Field(description="The user to log in as")
-    path: ServerPath = Field(
-        description="The folder on the server; relative to the user's home unless it begins with a slash"
-    )
-    identity: KeyFile = Field(description="The private key to log in with")
-    known_hosts: LocalPath = Field(description="The file with the server's host key; it is always verified")
-
-
-class S3Table(AnyVaultTable):
-    """A bucket, or a part of one, of an S3 server."""
-
-    kind: Literal["s3"]
-    endpoint: Endpoint = Field(description="The server: https://HOST[:PORT]")
-    bucket: Bucket = Field(description="The bucket; it must exist")
-    prefix: Prefix = Field(default="", description="Path inside the bucket")
-    region: Text = Field(default="us-east-1", description="The region to sign requests for")
-    credentials: Reference = Field(description="The text ACCESS_KEY:SECRET_KEY, by reference")
-
-
-class RestTable(AnyVaultTable):
-    """A restic REST server."""
-
-    kind: Literal["rest"]
-    url: WebAddress = Field(description="The server: https://HOST[:PORT][/PATH]")
-    credentials: Reference | None = Field(default=None, description="The text USER:PASSWORD, by reference")
-    ca: LocalPath | None = Field(default=None, description="Certificates to trust instead of the system's (PEM)")
-
-    @after_all(mode="after")
-    def _certificates_only_with_tls(self) -> RestTable:
-        if self.ca is not None and not self.url.startswith("https:"):
-            raise ValueError("ca has no meaning unless url begins with https:")
-        return self
-
-
-VaultTable = Annotated[LocalTable | SftpTable | S3Table | RestTable, Field(discriminator="kind")]
 
 
 class SqliteTable(Table):
@@ -239,6 +159,9 @@ class VerifyTable(Table):
         default="100%",
         description='Share of the data that a check reads: "none", "100%", "10%", "1/4" or a size such as "500M"',
     )
+    audit: Moment | None = Field(
+        default=None, description="When every stored file is read and compared with its name; absent: only by hand"
+    )
     check: Moment | None = Field(default=None, description="When the copies are checked; absent: only by hand")
     restore_test: Moment | None = Field(default=None, description="When restores are tested; absent: only by hand")
 
@@ -251,6 +174,7 @@ class ObjectivesTable(Table):
     replica_lag: Duration | None = Field(
         default=None, description="Most time until a recovery point is at the second site too"
     )
+    audit_age: Duration | None = Field(default=None, description="Most time since the last audit")
     check_age: Duration | None = Field(default=None, description="Most time since the last check")
     restore_test_age: Duration | None = Field(default=None, description="Most time since the last restore test")
 
@@ -311,5 +235,7 @@ class SettingsTable(Table):
     vaults: dict[Name, VaultTable] = Field(default_factory=dict)
     defaults: DefaultsTable = DefaultsTable()
     policies: dict[Name, PolicyTable] = Field(default_factory=dict)
+    ledger: LedgerTable = LedgerTable()
     serve: ServeTable = ServeTable()
     notify: dict[Name, NotifyTable] = Field(default_factory=dict)
+    reports: dict[Name, ReportTable] = Field(default_factory=dict)

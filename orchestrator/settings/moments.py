@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Final
@@ -10,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from jobs.recurrence import read
-from jobs.schedule import Schedule
+from jobs.schedule import Schedule, occurrences
 from jobs.window import Window
 from orchestrator.settings.units import format_duration, parse_duration
 
@@ -18,7 +19,11 @@ AFTER_BACKUP: Final = "after backup"
 FOLLOWING: Final = Schedule(AFTER_BACKUP)
 _SCHEDULES: Final = ("daily at 01:30", "weekly on sun at 03:00", "monthly on 1 at 04:00", "every 4h", "cron 30 1 * * *")
 _DAY: Final = timedelta(days=1)
-_NO_PAUSE: Final = "0s"
+_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_EVER: Final = datetime(2126, 1, 1, tzinfo=UTC)
+_WEEK: Final = timedelta(days=8)
+_DOZEN: Final = 13
+_NO_PAUSE: Final = "0s"  # no time at all is a mistake of every other duration
 _MANY: Final = 4096  # texts that are remembered: thousands of policies share a few
 
 
@@ -30,6 +35,28 @@ def shortest(schedule: Schedule) -> timedelta | None:
         return rule.every
     times = sorted(rule.times)
     return min(later - one for one, later in pairwise([*times, times[0] + _DAY]))
+
+
+@lru_cache(maxsize=_MANY)
+def ever_opens(schedule: Schedule, window: Window, zone: str, catch_up: timedelta | None, splay: timedelta) -> bool:
+    """Whether any of a schedule's next moments finds the window open, or sees it open before it is too late.
+
+    Too late is when the next moment comes, or `catch_up` is over. By the clocks of a zone: a window is open by them,
+    while what comes every so often has its moments by UTC.
+    """
+    return any(
+        window.opens_after(due, zone) < min(following, due + catch_up if catch_up else following)
+        for moment, following in pairwise(_sampled(schedule, zone))
+        for due in (moment, moment + splay)
+    )
+
+
+def _sampled(schedule: Schedule, zone: str) -> Iterator[datetime]:
+    """Its moments of a week and a day, and a dozen at least."""
+    for number, one in enumerate(occurrences(schedule, zone, _SINCE, _EVER)):
+        if number >= _DOZEN and one.at > _SINCE + _WEEK:
+            return
+        yield one.at
 
 
 def _schedule(text: object) -> Schedule:

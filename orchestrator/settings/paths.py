@@ -65,6 +65,7 @@ _PATHS: Final[tuple[tuple[Pattern, Callable[[str, Path], str]], ...]] = (
     (("policies", EVERY, "source", "sqlite", "path"), absolute),
     (("policies", EVERY, "source", "command", "run", 0), _program),
     (("serve", "textfile"), absolute),
+    (("reports", EVERY, "folder"), absolute),
     (("serve", "dead_man", "file"), absolute),
     (("serve", "dead_man", "command", 0), _program),
     (("notify", EVERY, "urls", EVERY, "file"), absolute),

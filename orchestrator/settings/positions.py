@@ -21,6 +21,7 @@ _ANY_BLANK: Final = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _BLANK: Final = re.compile(r"[ \t]*")
 _LINE_END: Final = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 _KEY_PART: Final = re.compile(r"""[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""")
+# Three closing quotes may follow up to two that belong to the text.
 _SCALAR: Final = re.compile(
     r'''"""(?:\\.|[^\\])*?""""{0,2}'''
     r"""|'''.*?''''{0,2}"""
@@ -182,6 +183,7 @@ class _Scanner:
 
     def _mark(self, key: KeyPath, at: int) -> int:
         line = bisect_right(self._line_starts, at)
+        # A table that has no header of its own stands where the first of its keys does.
         for length in range(1, len(key) + 1):
             self.lines.setdefault(key[:length], line)
         return line

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from jobs.schedule import Schedule
@@ -19,12 +21,13 @@ from orchestrator.settings.build import reference, retention_of
 from orchestrator.settings.documents import Documents
 from orchestrator.settings.inherit import effective
 from orchestrator.settings.mistakes import Mistake, did_you_mean
-from orchestrator.settings.moments import shortest
+from orchestrator.settings.moments import ever_opens, shortest
 from orchestrator.settings.paths import EVERY, Pattern, matching
 from orchestrator.settings.positions import KeyPath
 from orchestrator.settings.secrets import file_complaint
 from orchestrator.settings.units import format_duration
 from orchestrator.settings.validation import related
+from orchestrator.settings.vaults import PLACE, LocalTable, location, too_close
 
 Found = Iterator[tuple[KeyPath, str]]  # the key, and what is wrong with it
 
@@ -91,6 +94,7 @@ _NAMED: Final[tuple[tuple[Pattern, str], ...]] = (
     (("policies", EVERY, "vault"), "vaults"),
     (("policies", EVERY, "replicate", "to"), "vaults"),
     (("notify", EVERY, "tenants", EVERY), "tenants"),
+    (("reports", EVERY, "tenant"), "tenants"),
 )
 
 
@@ -128,6 +132,7 @@ def _others(policy: model.PolicyTable) -> Iterator[tuple[tuple[str, ...], Schedu
     """The schedules of all jobs but the backup, and their keys."""
     yield ("replicate", "schedule"), None if policy.replicate is None else policy.replicate.schedule
     yield ("retention_schedule",), policy.retention_schedule
+    yield ("verify", "audit"), policy.verify.audit
     yield ("verify", "check"), policy.verify.check
     yield ("verify", "restore_test"), policy.verify.restore_test
 
@@ -141,6 +146,20 @@ def _moments_are_apart(case: Case) -> Found:
                 if schedule is not None and least is not None and policy.splay >= least:
                     wanted = f'"{format_duration(least)}", for "{schedule.text}" comes again after that'
                     yield case.written(name, "splay"), f'policy "{name}": must be less than {wanted}'
+
+
+def _windows_open_in_time(case: Case) -> Found:
+    """What is due while its window is shut, and too late when that opens, never runs."""
+    for name, policy in case.policies.items():
+        window, zone = policy.window, policy.timezone or case.table.service.timezone
+        if window is None or case.is_faulty(name, "timezone") or related(("service", "timezone"), case.faulty):
+            continue
+        for key, schedule in ((("schedule",), policy.schedule), *_others(policy)):
+            if schedule is None or schedule.after is not None:
+                continue
+            if not ever_opens(schedule, window, zone, policy.catch_up, policy.splay):
+                what = f'its window "{window.text}" is never open in time for "{schedule.text}"'
+                yield case.written(name, *key), f'policy "{name}": {what}'
 
 
 def _tandem_once(case: Case) -> Found:
@@ -165,30 +184,8 @@ def _own_ledger_is_a_file(case: Case) -> Found:
 def _copies_are_apart(case: Case) -> Found:
     """The second copy is in another vault, at another site, and where restic can copy to."""
     for name, policy in case.policies.items():
-        if what := _too_close(case.table.vaults, policy.vault or "", policy.replica or ""):
+        if what := too_close(case.table.vaults, policy.vault or "", policy.replica or ""):
             yield case.written(name, "replicate", "to"), f'policy "{name}": {what}'
-
-
-def _too_close(vaults: Mapping[str, model.VaultTable], first: str, second: str) -> str:
-    """Why the two vaults cannot hold the two copies; empty when they can, or when one of them is not known."""
-    here, there = vaults.get(first), vaults.get(second)
-    if here is None or there is None:
-        return ""
-    if first == second:
-        return f'its second copy would be in the vault of the first, "{first}"'
-    if here.site == there.site:
-        return f'the vaults of both copies, "{first}" and "{second}", are at site "{here.site}"; they must be at two'
-    for key in _ONE_FOR_BOTH.get(here.kind, ()) if here.kind == there.kind else ():
-        if getattr(here, key) != getattr(there, key):
-            return (
-                f'restic takes the same {key} for both, so it cannot copy between "{first}" and "{second}"; '
-                f"give both vaults the same {key}, or make one of them another kind"
-            )
-    return ""
-
-
-# What one process of restic has once, from its environment, however many repositories of the kind it opens.
-_ONE_FOR_BOTH: Final[Mapping[str, tuple[str, ...]]] = {"s3": ("credentials", "region"), "rest": ("ca",)}
 
 
 def _vaults_are_apart(case: Case) -> Found:
@@ -198,40 +195,47 @@ def _vaults_are_apart(case: Case) -> Found:
         shared = min(len(parts), len(other_parts))
         if server == other_server and parts[:shared] == other_parts[:shared]:
             relation = "is the same place as" if len(parts) == len(other_parts) else "overlaps"
-            yield ("vaults", other, _PLACE[case.table.vaults[other].kind]), f'{relation} vault "{one}"'
-
-
-_PLACE: Final = {"local": "path", "sftp": "path", "s3": "bucket", "rest": "url"}  # the key that tells vaults apart
-
-
-def location(vault: model.VaultTable) -> tuple[tuple[object, ...], tuple[str, ...]]:
-    """A vault's server, and the path there; two vaults overlap when one path begins with the other."""
-    match vault:
-        case model.LocalTable():
-            return ("local",), PurePosixPath(os.path.realpath(vault.path)).parts
-        case model.SftpTable():
-            home = () if vault.path.startswith("/") else (vault.user,)
-            return ("sftp", vault.host.lower(), vault.port, *home), PurePosixPath(os.path.normpath(vault.path)).parts
-        case model.S3Table():
-            return ("s3", vault.endpoint.lower(), vault.bucket), PurePosixPath(vault.prefix).parts
-        case model.RestTable():
-            scheme, _, rest = vault.url.partition("://")
-            host, _, path = rest.partition("/")
-            return ("rest", scheme, host.lower()), PurePosixPath(path).parts
+            yield ("vaults", other, PLACE[case.table.vaults[other].kind]), f'{relation} vault "{one}"'
 
 
 def _passwords_are_apart(case: Case) -> Found:
     """Each tenant has its own password: otherwise one of them could read the other's data."""
     owners: dict[object, str] = {}
     for name, tenant in case.table.tenants.items():
+        # By where they are: a password itself is read when it is needed, and by nobody else.
         owner = owners.setdefault(reference(tenant.password), name)
         if owner != name:
             yield ("tenants", name, "password"), f'is also the password of tenant "{owner}"; each needs its own'
 
 
+def _reports_have_names_of_their_own(case: Case) -> Found:
+    """Slots and runs are known by the name of what they are of."""
+    policies = case.names("policies")
+    for name in case.names("reports"):
+        if name in policies:
+            yield ("reports", name), f'a policy is called "{name}" already; slots and runs of both would be mixed up'
+
+
+def _records_outlast_reports(case: Case) -> Found:
+    """What a report tells of is kept until it is made, also when that is a month late."""
+    periods = {report.period: name for name, report in reversed(case.table.reports.items())}
+    longest = max(periods, key=_LONGEST.__getitem__, default="day")
+    needed = _LONGEST[longest] + _LATENESS
+    if case.table.ledger.keep < needed:
+        what = f'report "{periods[longest]}" needs records of a {longest}, and may be {_LATENESS.days} days late'
+        yield ("ledger", "keep"), f'is too short: {what}: "{needed.days}d" at least'
+
+
+_LONGEST: Final[Mapping[str, timedelta]] = MappingProxyType(
+    {name: timedelta(days=days) for name, days in (("day", 1), ("week", 7), ("month", 31), ("quarter", 92), ("year", 366))}
+)
+_LATENESS: Final = timedelta(days=31)
+
+
 def _sources_are_not_vaults(case: Case) -> Found:
     """A backup must not store the repository into itself."""
-    vaults = [(n, os.path.realpath(v.path)) for n, v in case.table.vaults.items() if isinstance(v, model.LocalTable)]
+    # By where links lead: two names of one folder are one folder.
+    vaults = [(n, os.path.realpath(v.path)) for n, v in case.table.vaults.items() if isinstance(v, LocalTable)]
     for name, policy in case.table.policies.items():
         for key, path in _source_paths(("policies", name, "source"), policy.source):
             for vault, folder in vaults:
@@ -285,11 +289,14 @@ _RULES: Final[tuple[Callable[[Case], Found], ...]] = (
     _something_is_kept,
     _schedules_lead_somewhere,
     _moments_are_apart,
+    _windows_open_in_time,
     _tandem_once,
     _own_ledger_is_a_file,
     _copies_are_apart,
     _vaults_are_apart,
     _passwords_are_apart,
+    _reports_have_names_of_their_own,
+    _records_outlast_reports,
     _sources_are_not_vaults,
 )
 _FILES: Final[tuple[Callable[[Case], Found], ...]] = (_secrets_are_private, _trusted_files_exist)

@@ -1,4 +1,4 @@
-"""The tables of what runs unattended: `serve` itself, and the channels on which people are told."""
+"""The tables of what runs unattended: `serve` itself, the channels on which people are told, and reports."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from pydantic import Field
 from pydantic import model_validator as after_all
 
 from jobs.event import SEVERITIES, Severity, Topic
+from jobs.reporting import CATCH_UP
 from orchestrator.settings.addresses import Listen
-from orchestrator.settings.fields import Duration, LocalPath, OneTopic, Text
+from orchestrator.settings.fields import Duration, Keep, LocalPath, OneTopic, Text, Zone
 from orchestrator.settings.moments import Moments
 from orchestrator.settings.references import ChannelAddress, Switch, Table
+
+
+class LedgerTable(Table):
+    """What is kept of what was due, done and told."""
+
+    keep: Keep = Field(
+        default=timedelta(days=3660),
+        description="For how long records are kept; older ones are removed by `serve`, once a day, and their sums stay",
+    )
 
 
 class ServeTable(Table):
@@ -67,4 +77,31 @@ class NotifyTable(Table):
     def _says_something(self) -> NotifyTable:
         if not self.on and self.digest is None:
             raise ValueError("tells nothing: on is empty, and there is no digest")
+        return self
+
+
+class ReportTable(Table):
+    """A report that is made by itself."""
+
+    kind: Literal["integrity"] = Field(default="integrity", description="What the report is about")
+    schedule: Moments = Field(description="When it is made")
+    timezone: Zone | None = Field(
+        default=None, description="IANA zone of the schedule, of the period, and of the times it shows; the service's"
+    )
+    period: Literal["day", "week", "month", "quarter", "year"] = Field(
+        default="month", description="Of what: the last complete one before the moment at which it is due"
+    )
+    tenant: Text | None = Field(default=None, description="Nothing but this tenant; absent: everybody")
+    formats: Annotated[tuple[Literal["html", "json", "text"], ...], Field(min_length=1)] = Field(
+        default=("html", "json", "text"), description="The files that are written"
+    )
+    folder: LocalPath = Field(description="Where they are written; it must be there")
+    catch_up: Duration = Field(
+        default=CATCH_UP, description="How late it may still be made; what was not made by then counts as missed"
+    )
+
+    @after_all(mode="after")
+    def _each_form_once(self) -> ReportTable:
+        if len(set(self.formats)) != len(self.formats):
+            raise ValueError("formats names one of them twice")
         return self

@@ -10,6 +10,8 @@ from typing import Final
 
 _SECONDS: Final[Mapping[str, int]] = MappingProxyType({"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1})
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,9})([smhdw])")
+_YEARS: Final = re.compile(r"([1-9][0-9]?)y")
+_LEAST_KEPT: Final = timedelta(days=93)
 LONGEST: Final = timedelta(days=36_525)  # a century; more is a slip of the finger
 
 # Powers of two, as restic reads them: "500M" is 500 MiB.
@@ -31,6 +33,18 @@ def parse_duration(text: object) -> timedelta:
     if seconds > LONGEST.total_seconds():
         raise ValueError(f'"{text}" is more than a hundred years')
     return timedelta(seconds=seconds)
+
+
+def parse_keep(text: object) -> timedelta:
+    """Read "10y", or a duration, of at least 93 days: for how long records are kept. Raises ValueError.
+
+    A year has 366 days, so that nothing is kept for less than so many years of any calendar.
+    """
+    years = _YEARS.fullmatch(text) if isinstance(text, str) else None
+    keep = timedelta(days=int(years[1]) * 366) if years else parse_duration(text)
+    if keep < _LEAST_KEPT:
+        raise ValueError(f'"{text}" is too short: the report of a quarter needs records of 93 days, "93d"')
+    return keep
 
 
 def format_duration(duration: timedelta) -> str:

@@ -22,6 +22,7 @@ _PLACEHOLDER: Final = {"name": "-"}  # stands for a service that was taken out
 
 def validate(documents: Documents) -> tuple[SettingsTable, frozenset[KeyPath]]:
     """The settings as far as they are sound, and the keys that are not. Adds to the documents' mistakes."""
+    # Round after round: pydantic asks a table's own rules only once none of its keys is wrong.
     tree, faulty = documents.tree, frozenset[KeyPath]()
     while True:
         try:

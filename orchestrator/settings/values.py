@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from jobs.dispatch import Concurrency
 from jobs.event import Topic
 from jobs.policy import Policy, SiteName, TenantName, VaultName
+from jobs.reporting import Reporting
 from jobs.schedule import Schedule
 from jobs.window import Window
 from orchestrator.settings.secrets import SecretRef
@@ -149,7 +150,10 @@ class Channel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Everything the operator said. `file` and what it `included` are absolute; `policies` are in the written order."""
+    """Everything the operator said. `file` and what it `included` are absolute; `policies` are in the written order.
+
+    `reports` are those that are made by themselves; none is called like a policy.
+    """
 
     file: Path
     service: Service
@@ -158,10 +162,17 @@ class Settings:
     tenants: Mapping[TenantName, Tenant]
     vaults: Mapping[VaultName, VaultSettings]
     policies: tuple[Policy, ...]
+    keep: timedelta = timedelta(days=3660)  # records of what was due, done and told
     serve: Serve = Serve()
     notify: tuple[Channel, ...] = ()
+    reports: tuple[Reporting, ...] = ()
     included: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("sites", "tenants", "vaults"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def scheduled(self) -> tuple[Policy | Reporting, ...]:
+        """Whatever slots and runs can be of."""
+        return (*self.policies, *self.reports)

@@ -46,7 +46,9 @@ SOURCES = (
     | st.just(Own())
 )
 RETENTIONS = st.none() | st.builds(Retention, last=st.integers(1, 99), daily=COUNTS, yearly=COUNTS, minimum=st.just(2))
-OBJECTIVES = st.builds(Objectives, rpo=AGES, rto=AGES, replica_lag=AGES, check_age=AGES, restore_test_age=AGES)
+OBJECTIVES = st.builds(
+    Objectives, rpo=AGES, rto=AGES, replica_lag=AGES, audit_age=AGES, check_age=AGES, restore_test_age=AGES
+)
 
 
 SCHEDULES = st.none() | st.sampled_from(

@@ -80,3 +80,63 @@ def test_garbage_is_searched_for_as_before(enabled: bool, tmp_path: Path) -> Non
 )
 def test_the_least_time_between_two_moments(text: str, hours: int | None) -> None:
     assert shortest(Schedule(text)) == (None if hours is None else timedelta(hours=hours))
+
+
+def complaints(path: Path, policy: str, state: str = "sqlite:///tandem.db") -> list[str]:
+    """What is wrong with the settings of one policy of tenant `a`."""
+    of_all = f'service.state = "{state}"\n[policies.p]\ntenant = "a"\nvault = "one"\n'
+    path.write_text(WORLD + of_all + policy, encoding="utf-8")
+    try:
+        load(path)
+    except SettingsError as error:
+        return [f"{mistake.key}: {mistake.what}" for mistake in error.mistakes]
+    return []
+
+
+@pytest.mark.parametrize("job", ["audit", "check", "restore_test"])
+def test_a_moment_of_any_job_is_put_off_by_less_than_the_time_to_its_next(job: str, tmp_path: Path) -> None:
+    policy = f'source = {{ paths = ["/p"] }}\nverify = {{ {job} = "every 4h" }}\n'
+    (told,) = complaints(tmp_path / "s.toml", policy + 'splay = "4h"\n')
+    assert told.startswith('policies.p.splay: policy "p": must be less than "4h"')
+    assert complaints(tmp_path / "s.toml", policy + 'splay = "3h"\n') == []
+
+
+def test_only_tandems_own_backup_needs_its_ledger_in_a_file(tmp_path: Path) -> None:
+    server = "postgresql+psycopg://tandem@db/tandem"
+    assert complaints(tmp_path / "s.toml", 'source = { paths = ["/p"] }\n', server) == []
+    (told,) = complaints(tmp_path / "s.toml", "source = { tandem = true }\n", server)
+    assert told.startswith("policies.p.source.tandem: the ledger is on a PostgreSQL server")
+
+
+@pytest.mark.parametrize(
+    ("window", "opens"), [("00:30-02:00", True), ("00:00-00:30", False), ("01:10-02:00", True), ("01:11-02:00", False)]
+)
+def test_a_window_is_open_by_the_clocks_of_its_zone(window: str, opens: bool, tmp_path: Path) -> None:
+    """What comes every so often is due by UTC: in Douala at one o'clock."""
+    policy = f'source = {{ paths = ["/p"] }}\nschedule = "every 24h"\ncatch_up = "11m"\nwindow = "{window}"\n'
+    told = complaints(tmp_path / "s.toml", policy + 'timezone = "Africa/Douala"\n')
+    assert (told == []) == opens
+    of_the_service = (tmp_path / "s.toml").read_text().replace('timezone = "Africa/Douala"\n', "")
+    (tmp_path / "s.toml").write_text('service.timezone = "Africa/Douala"\n' + of_the_service, encoding="utf-8")
+    if opens:
+        assert load(tmp_path / "s.toml").policies
+    else:
+        with pytest.raises(SettingsError, match="is never open in time"):
+            load(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("period", "least"), [("day", 93), ("week", 93), ("month", 93), ("quarter", 123), ("year", 397)]
+)
+def test_records_outlast_the_reports_that_need_them(period: str, least: int, tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    report = f'[reports.r]\nschedule = "monthly on 1"\nperiod = "{period}"\nfolder = "/r"\n'
+    report += '[reports.daily]\nschedule = "daily"\nperiod = "day"\nfolder = "/r"\n'
+    path.write_text(f'{WORLD}\n[ledger]\nkeep = "{least}d"\n{report}', encoding="utf-8")
+    assert load(path).keep == timedelta(days=least)
+    path.write_text(f'{WORLD}\n[ledger]\nkeep = "{least - 1}d"\n{report}', encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load(path)
+    (mistake,) = refused.value.mistakes
+    assert (mistake.key, mistake.place is not None) == ("ledger.keep", True)
+    assert f'"{least}d"' in mistake.what

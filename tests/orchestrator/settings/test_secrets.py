@@ -159,3 +159,13 @@ def test_what_is_not_a_pair(text: str) -> None:
         resolve_pair(said_by(text), "the credentials of vault s3", environment={}, run=say)
     assert caught.value.kind is FailureKind.SECRET_UNAVAILABLE
     assert TEXT not in str(caught.value)
+
+
+def test_a_file_that_breaks_while_it_is_read() -> None:
+    memory = Path("/proc/self/mem")  # ours alone, and nothing is mapped where it begins
+    assert f"file {memory} cannot be read: Input/output error" in str(refusal(SecretFile(path=memory)))
+
+
+def test_the_longest_secret_is_64_kibibytes_long(key: Path) -> None:
+    key.write_text("x" * 65_536)
+    assert len(fetch(SecretFile(path=key)).reveal()) == 65_536

@@ -14,6 +14,7 @@ from orchestrator.settings.units import (
     format_rate,
     format_size,
     parse_duration,
+    parse_keep,
     parse_rate,
     parse_share,
     parse_size,
@@ -88,3 +89,17 @@ def test_what_is_not_a_rate(text: object) -> None:
 def test_what_is_not_a_share(text: str) -> None:
     with pytest.raises(ValueError, match=r"share|part"):
         parse_share(text)
+
+
+def test_the_slowest_rate_is_a_kibibyte_a_second() -> None:
+    assert parse_rate("1KiB/s") == parse_rate("1024B/s") == 1024
+    with pytest.raises(ValueError, match="the slowest is 1KiB/s"):
+        parse_rate("1023B/s")
+
+
+def test_a_year_is_never_shorter_than_one_of_the_calendar() -> None:
+    assert parse_keep("10y") == timedelta(days=3660)
+    assert parse_keep("93d") == timedelta(days=93)
+    for wrong in ("10", "92d", "0y", "1.5y", "100y", 10):
+        with pytest.raises(ValueError, match=r"is not|too short|must be"):
+            parse_keep(wrong)

@@ -138,7 +138,12 @@ def test_when_each_job_is_due(everything: Settings) -> None:
     files, register, inventory, tandem = everything.policies
     after, sunday = Schedule("after backup"), Schedule("weekly on sun at 03:00")
     nightly = Timetable(
-        backup=Schedule("daily at 01:30"), replicate=after, check=sunday, restore_test=after, retention=after
+        backup=Schedule("daily at 01:30"),
+        replicate=after,
+        audit=Schedule("every 7d"),
+        check=sunday,
+        restore_test=after,
+        retention=after,
     )
     assert files.timetable == replace(nightly, retention=Schedule("monthly on 1 at 04:00"))
     assert register.timetable == replace(
