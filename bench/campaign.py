@@ -27,52 +27,19 @@ from typing import Final
 from tests.acceptance import oracle
 from tests.acceptance.serving import Daemon, SteeredClock, serving
 from tests.repositories import prepare
+from tests.two_sites import settings
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _START: Final = datetime(2026, 3, 10, 0, 7, tzinfo=UTC)
 _ZONE: Final = "Africa/Douala"
-_TENANTS: Final = ("health", "taxes")
+_TENANTS: Final = {"health": "Health", "taxes": "Taxes"}
 _VAULTS: Final = ("primary", "secondary")
 _PATIENCE: Final = 180.0  # seconds, for what is left to be done at the end
 _LAST_RATE: Final = 6.0  # so that nothing new is due before all is done, and yet no pause takes a minute
-_HEAD: Final = """
-[service]
-name = "Campaign"
-timezone = "{zone}"
-state = "sqlite:///tandem.db"
-workdir = "work"
-restic = "{restic}"
-
+_LIMITS: Final = """
 [limits]
 runs = 2
 gentle = false
-
-[sites.primary]
-title = "First"
-[sites.secondary]
-title = "Second"
-
-[vaults.primary]
-site = "primary"
-kind = "local"
-path = "primary"
-[vaults.secondary]
-site = "secondary"
-kind = "local"
-path = "secondary"
-
-[tenants.health]
-title = "Health"
-password = {{ file = "health.key" }}
-[tenants.taxes]
-title = "Taxes"
-password = {{ file = "taxes.key" }}
-
-[defaults.policy]
-vault = "primary"
-replicate = {{ to = "secondary" }}
-retention = {{ last = 3, minimum = 1 }}
-objectives = {{ rpo = "24h", rto = "1h", replica_lag = "6h", check_age = "7d", restore_test_age = "7d" }}
 """
 
 
@@ -145,9 +112,9 @@ class Day:
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
         self.program = Path(shutil.which(os.environ.get("RESTIC") or "restic") or "restic").resolve()
-        text = _HEAD.format(zone=_ZONE, restic=self.program) + "\n".join(policy.table for policy in POLICIES)
+        text = settings("Campaign", _TENANTS, "last = 3, minimum = 1", zone=_ZONE).format(restic=self.program)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.settings.write_text(text)
+        self.settings.write_text(text + _LIMITS + "\n".join(policy.table for policy in POLICIES))
         for tenant in _TENANTS:
             key = self.folder / f"{tenant}.key"
             key.write_text(f"of {tenant}")

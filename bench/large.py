@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from typing import Final
 from jobs.history import BackupResult, CheckResult, ReplicateResult, RestoreTestResult, RetentionResult
 from jobs.schedule import Schedule, occurrences
 from orchestrator import settings as settings_room
+from orchestrator.clock import Clock
 from orchestrator.ledger.codec import micros, result_text
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.serve.calendar import Calendar
+from orchestrator.serve.housekeeping import Housekeeping
+from orchestrator.settings import effective_policy_json
 
 TENANTS: Final = 40
 KEPT: Final = 10  # recovery points of each policy at each site
@@ -120,23 +124,42 @@ def write_past(folder: Path, *, days: int, recent: int, now: datetime) -> int:
     """Give these settings a ledger with `days` behind it, and runs for the `recent` of them; how many slots it has.
 
     Everything went well: each line's moments have slots that succeeded, each of the recent ones has its run, and each
-    policy has its recovery points at both sites. One check serves all policies of its repository.
+    policy has its recovery points at both sites, older ones gone. One check serves all policies of its repository.
     """
     loaded = settings_room.load(folder / "settings.toml", check_secrets=False)
     began = (now - days * _DAY).replace(hour=0, minute=0, second=0, microsecond=0)
     with Ledger.open(f"sqlite:///{folder / 'tandem.db'}", create=True, now=began) as ledger:
         Calendar(ledger).settle(loaded.policies, began)
+        told = [(policy.settings_hash, effective_policy_json(policy)) for policy in loaded.policies]
+        ledger.remember_all_settings(told, began)
         schedules = {line.schedule for line in ledger.lines_in_force()}
     with closing(sqlite3.connect(folder / "tandem.db", isolation_level=None)) as connection:
         for statement in ("PRAGMA synchronous=OFF", "PRAGMA cache_size=-65536", "BEGIN", _MOMENT):
             connection.execute(statement)
         connection.executemany("INSERT INTO moment VALUES (?, ?, ?)", _moments(schedules, began, now))
-        values = {"since": micros(now - recent * _DAY), "kept": micros(now - KEPT * _DAY), **_RESULTS}
+        kept = micros(now - KEPT * _DAY)
+        values = {"since": micros(now - recent * _DAY), "kept": kept, "now": micros(now), **_RESULTS}
         for statement in _PAST:
             connection.execute(statement, values)
         slots = int(connection.execute("SELECT count(*) FROM slot").fetchone()[0])
         connection.execute("COMMIT")
     return slots
+
+
+def tidy(folder: Path, now: datetime) -> tuple[float, float]:
+    """Keep the ledger as `serve` does once a day, but without pauses: seconds of it all, and of the longest piece."""
+    pieces: list[float] = []
+    with Ledger.open(f"sqlite:///{folder / 'tandem.db'}", create=False, now=now) as ledger:
+        before = time.perf_counter()
+
+        def ended(_pause: float) -> bool:
+            nonlocal before
+            pieces.append(time.perf_counter() - before)
+            before = time.perf_counter()
+            return False
+
+        Housekeeping(ledger, Clock(), ended).step(timedelta(days=3660))
+    return sum(pieces), max(pieces)
 
 
 def _moments(schedules: Iterable[Schedule], began: datetime, now: datetime) -> Iterator[tuple[str, int, str]]:
@@ -158,20 +181,24 @@ _PAST: Final = (
     JOIN moment ON moment.schedule = line.schedule ORDER BY at
     """,
     """
-    INSERT INTO run
+    INSERT INTO run (id, job, tenant, policy, site, vault, source_vault, settings_hash, state, owner_host, owner_boot,
+        owner_pid, owner_started, started_at, finished_at, note, result, seconds, cpu_seconds, peak_memory, tool, slot,
+        proof)
     SELECT run, job, tenant, policy, site, vault, source_vault, settings_hash, 'succeeded', 'bench',
-        '00000000-0000-0000-0000-000000000000', 1, '1', due, closed_at, NULL, NULL, '', CASE job
+        '00000000-0000-0000-0000-000000000000', 1, '1', due, closed_at, '', CASE job
             WHEN 'backup' THEN :backup WHEN 'replicate' THEN :replicate WHEN 'check' THEN :check
             WHEN 'retention' THEN :retention ELSE :restore_test END,
-        8.5, 12.5, 209715200, 'restic 0.14.0', id
+        8.5, 12.5, 209715200, 'restic 0.14.0', id, CASE job WHEN 'check' THEN '+10%' WHEN 'restore-test' THEN '+a' END
     FROM slot WHERE run IS NOT NULL AND due >= :since
     """,
     """
-    INSERT INTO recovery_point (snapshot, origin, tenant, policy, site, vault, run, time, tree, seen_at, complete)
+    INSERT INTO recovery_point (snapshot, origin, tenant, policy, site, vault, run, time, tree, seen_at,
+        gone_at, complete)
     SELECT printf('%s%063x', iif(place.vault = slot.vault, 'a', 'b'), slot.rowid), printf('a%063x', slot.rowid),
-        tenant, slot.policy, place.site, place.vault, slot.run, due, printf('%064x', slot.rowid), closed_at, TRUE
+        tenant, slot.policy, place.site, place.vault, slot.run, due, printf('%064x', slot.rowid), closed_at,
+        CASE WHEN due < :kept THEN due + :now - :kept END, TRUE
     FROM slot JOIN (SELECT DISTINCT policy, site, vault FROM line) AS place ON place.policy = slot.policy
-    WHERE job = 'backup' AND due >= :kept
+    WHERE job = 'backup' AND due >= :since
     """,
     "UPDATE line SET cursor = (SELECT max(at) FROM moment WHERE moment.schedule = line.schedule)",
 )

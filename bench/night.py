@@ -2,9 +2,9 @@
 
     python -m bench.night [--rate 500] [--seed 1] [--folder FOLDER]
 
-Forty policies of two tenants, and Tandem's own files, from 18:00 to 08:00 by a clock that runs fast; restic, vaults,
-ledger and notifications are real. Ends with 1 where the slots do not add up or a trouble that was injected is named
-nowhere: neither in the ledger nor in the integrity report.
+Forty policies of two tenants, and Tandem's own files, from 18:00 to 08:00 by a clock that runs fast, in the night in
+which Europe/Paris has no half past two; restic, vaults, ledger and notifications are real. Ends with 1 where the slots
+do not add up, or where a trouble that was injected is not named in the integrity report, as JSON and as text.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -21,78 +22,53 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from datetime import time as wall_time
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from bench.troubles import Injection, troubles
 from tests.acceptance import oracle
-from tests.acceptance.serving import Daemon, SteeredClock, fill_up, serving
+from tests.acceptance.serving import Daemon, SteeredClock, serving
 from tests.repositories import prepare
+from tests.servers.cable import Cable
+from tests.servers.rest import RestServer
 from tests.servers.webhook import Webhook
+from tests.two_sites import settings
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-_EVENING: Final = datetime(2026, 3, 10, 17, 0, tzinfo=UTC)  # 18:00 in Douala
+_EVENING: Final = datetime(2026, 3, 28, 17, 0, tzinfo=UTC)  # 18:00 in Douala
 _MORNING: Final = _EVENING + timedelta(hours=14, minutes=4)  # what is due at 08:00 is on record by then
-_TENANTS: Final = ("health", "taxes", "operator")
+_TENANTS: Final = {"health": "Health", "taxes": "Taxes", "operator": "Operator"}
+_PLACES: Final = ("disk1/primary", "disk2/secondary")
 _DAILY: Final = 33
 _HOURLY: Final = 6
 _PATIENCE: Final = 180.0
-_KILLED: Final = "SELECT count(*) AS many FROM event WHERE topic = 'serve-took-over' AND text LIKE ?"
-_HEAD: Final = """
-[service]
-name = "A busy operator"
-timezone = "Africa/Douala"
-state = "sqlite:///{ledger}"
-workdir = "work"
-restic = "{restic}"
+_DISKS: Final = {"state": "24m", "disk1": "96m"}  # the ledger's, and the first site's
+_ODD: Final = wall_time(2, 30)  # in Paris
+_AT_WORK: Final = (
+    "slot WHERE closed_at IS NULL",
+    "event WHERE id > (SELECT told_until FROM outbox)",
+    "notice WHERE state = 'pending'",
+)
+_REGISTERS: Final = frozenset({"setbacks", "troubles", "failures", "events", "told"})
+_MORE: Final = """
 [limits]
 runs = 3
 gentle = false
 [serve]
 listen = "127.0.0.1:0"
-[sites.primary]
-title = "First"
-[sites.secondary]
-title = "Second"
-[vaults.primary]
-site = "primary"
-kind = "local"
-path = "disk1/primary"
-[vaults.secondary]
-site = "secondary"
-kind = "local"
-path = "disk2/secondary"
-[tenants.health]
-title = "Health"
-password = {{ file = "health.key" }}
-[tenants.taxes]
-title = "Taxes"
-password = {{ file = "taxes.key" }}
-[tenants.operator]
-title = "Operator"
-password = {{ file = "operator.key" }}
 [notify.chat]
 urls = ["json://{webhook}"]
-[defaults.policy]
-vault = "primary"
-replicate = {{ to = "secondary" }}
-retention = {{ last = 30, minimum = 1 }}
-objectives = {{ rpo = "24h", rto = "1h", replica_lag = "6h", check_age = "7d", restore_test_age = "7d" }}
+[vaults.far]
+site = "secondary"
+kind = "rest"
+url = "http://127.0.0.1:{cable}/"
+credentials = {{ file = "far.key" }}
 """
-
-
-@dataclass(frozen=True)
-class Injection:
-    """Something that goes wrong at a moment of the night, and by what words of the record it is known."""
-
-    at: timedelta  # after the evening
-    name: str
-    do: Callable[[], None]
-    named: str = ""  # a question to the ledger that counts where it is named
-    report: str = ""  # words of the integrity report; none: it is the ledger's alone
 
 
 class Night:
@@ -102,6 +78,8 @@ class Night:
         self.folder, self.rate, self.dice = folder, rate, random.Random(seed)
         self.webhook = Webhook()
         self.webhook.open()
+        self.far = RestServer(folder / "far")
+        self.cable = Cable(self.far.port)
         self.program = Path(shutil.which(os.environ.get("RESTIC") or "restic") or "restic").resolve()
         self.life = ExitStack()
         self.daemon: Daemon | None = None
@@ -121,24 +99,37 @@ class Night:
         """The operator's ledger, on a disk of its own where root may mount one."""
         return self.folder / "state" / "tandem.db"
 
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        if self.daemon is None:
+            raise LookupError("no serve is running")
+        return self.daemon.pid
+
+    def _mounted(self, name: str, size: str) -> bool:
+        (self.folder / name).mkdir(parents=True)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.folder / name)]
+        return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
     def _write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "state").mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(self.folder / "state")]
-        self.has_small_disk = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-        names = {"ledger": "state/tandem.db", "restic": self.program, "webhook": self.webhook.address}
-        self.text = _HEAD.format(**names) + "\n".join(self._tables())
+        self.has_small_disks = all([self._mounted(name, size) for name, size in _DISKS.items()])
+        head = settings("A busy operator", _TENANTS, "last = 30, minimum = 1", state="state/tandem.db", paths=_PLACES)
+        head = (head + _MORE).format(restic=self.program, webhook=self.webhook.address, cable=self.cable.port)
+        self.text = head + "\n".join(self._tables())
         self.settings.write_text(self.text)
         for tenant in _TENANTS:
             self.password(tenant, f"of {tenant}")
-            for place in ("disk1/primary", "disk2/secondary"):
+            for place in (*_PLACES, "far/root"):
                 prepare(self.folder / place / tenant, f"of {tenant}")
+        self.password("far", f"{self.far.user}:{self.far.password}")
 
     def _tables(self) -> list[str]:
         tables = ['[policies.own]\ntenant = "operator"\nsource = { tandem = true }\nschedule = "every 4h"\n']
         for number in range(_HOURLY):
-            verify = 'verify = { check = "every 2h", restore_test = "every 4h" }' if number < 2 else ""
+            verify = 'verify = { check = "every 2h", restore_test = "every 4h" }\n' if number < 2 else ""
             tables.append(self._table(f"hourly{number}", number, "every 60m") + verify)
+        tables[-1] += 'replicate = { to = "far" }\n'
+        tables.append(self._table("paris", 0, f"daily at {_ODD:%H:%M}") + 'timezone = "Europe/Paris"\n')
         for number in range(_DAILY):
             minute = 20 + number * 22
             tables.append(
@@ -151,7 +142,8 @@ class Night:
         source.mkdir(parents=True)
         for file in range(3):
             (source / f"{file}.bin").write_bytes(self.dice.randbytes(4_000))
-        tenant = _TENANTS[number % 2]
+            os.utime(source / f"{file}.bin", 2 * (_EVENING.timestamp() - 86_400,))  # not in what is to come
+        tenant = ("health", "taxes")[number % 2]
         return f'[policies.{name}]\ntenant = "{tenant}"\nsource = {{ paths = ["{source}"] }}\nschedule = "{schedule}"\n'
 
     def password(self, tenant: str, words: str) -> None:
@@ -162,18 +154,20 @@ class Night:
 
     # --- the night --------------------------------------------------------------------------------------------------
 
+    evening: Final = _EVENING
+
     def pass_by(self, injections: list[Injection]) -> None:
         """Let the night pass."""
         self.daemon = self.life.enter_context(serving(self.settings, self.clock, rate=self.rate))
-        for injection in sorted(injections, key=lambda each: each.at):
+        for injection in injections:
             self._wait(_EVENING + injection.at)
+            if injection.met:
+                self.until(partial(self._has, injection.met))
             print(f"  {self.clock.now():%H:%M} UTC  {injection.name}", flush=True)
             injection.do()
         self._wait(_MORNING)
         self.clock.go(20.0)  # an hour until something new is due: time to bring everything to its end
-        self.until(
-            lambda: not (self._has("slot WHERE closed_at IS NULL") or self._has("notice WHERE state = 'pending'"))
-        )
+        self.until(lambda: not any(map(self._has, _AT_WORK)))
         if self.daemon.stop() != 0:
             raise SystemExit(f"the last serve did not end well:\n{self.daemon.said[-3000:]}")
         self.life.close()
@@ -181,50 +175,34 @@ class Night:
     def _has(self, which: str) -> bool:
         return bool(oracle.rows(self.ledger, f"SELECT id FROM {which} LIMIT 1"))  # noqa: S608 (words of this file)
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what must come."""
+    def until(self, condition: Callable[[], bool], *, pause: float = 0.05) -> None:
+        """Wait for what must come; look every so many seconds."""
         end = time.monotonic() + _PATIENCE
         while not condition():
             if self.daemon is None or not self.daemon.process.is_alive() or time.monotonic() > end:
                 raise SystemExit(f"what the night waited for did not come:\n{self.daemon and self.daemon.said[-4000:]}")
-            time.sleep(0.05)
+            time.sleep(pause)
+
+    def sleep(self, length: timedelta) -> None:
+        """Let time pass, whatever the wall clock says and whether anybody serves or not."""
+        end = self.clock.monotonic() + length.total_seconds()
+        while self.clock.monotonic() < end:
+            time.sleep(0.01)
 
     def _wait(self, moment: datetime) -> None:
         self.until(lambda: self.clock.now() >= moment)
 
-    def kill(self) -> None:
-        """kill -9, and start again."""
-        if self.daemon is not None:
-            self.killed.append(self.daemon.pid)
+    def kill(self, asleep: timedelta = timedelta(0)) -> None:
+        """kill -9, and start again, so much later."""
+        self.killed.append(self.pid)
         self.life.close()
+        self.sleep(asleep)
         self.daemon = self.life.enter_context(serving(self.settings, self.clock))
-
-    def move(self, old: str, new: str) -> None:
-        """Take a disk away, or bring it back."""
-        (self.folder / old).rename(self.folder / new)
-
-    def fill(self) -> None:
-        """Leave nothing free where the ledger is."""
-        fill_up(self.folder / "state")
-
-    def free(self) -> None:
-        """Free it again."""
-        (self.folder / "state" / "ballast").unlink()
-
-    def damage(self) -> None:
-        """Flip a byte in the middle of each pack of one repository."""
-        packs = (self.folder / "disk1" / "primary" / "health" / "data").glob("??/*")
-        for pack in packs:
-            content = bytearray(pack.read_bytes())
-            content[len(content) // 2] ^= 0xFF
-            pack.chmod(0o600)
-            pack.write_bytes(content)
 
     def reload(self, text: str) -> None:
         """Write settings and send SIGHUP."""
         self.settings.write_text(text)
-        if self.daemon is not None:
-            self.daemon.signal(signal.SIGHUP)
+        os.kill(self.pid, signal.SIGHUP)
 
     def answer(self, status: int) -> None:
         """What the notifications' server answers."""
@@ -241,66 +219,36 @@ class Night:
         """Give everything back."""
         self.life.close()
         self.webhook.close()
-        if self.has_small_disk:
-            subprocess.run(["umount", "--lazy", str(self.folder / "state")], check=True)
+        self.cable.close()
+        self.far.stop()
+        if self.has_small_disks:
+            subprocess.run(["umount", "--lazy", *(str(self.folder / name) for name in _DISKS)], check=True)
 
 
-def injections(night: Night) -> list[Injection]:
-    """What goes wrong, when, and where it must be named."""
-
-    def hours(number: float) -> timedelta:
-        return timedelta(hours=number)
-
-    slot = "SELECT count(*) AS many FROM slot WHERE why_text LIKE "
-    event = "SELECT count(*) AS many FROM event WHERE topic = "
-    found = [
-        Injection(hours(2.0), "the second site's disk is away", lambda: night.move("disk2", "unmounted"),
-                  slot + "'%is its disk mounted?%'", "is its disk mounted?"),
-        Injection(hours(4.0), "the disk is back", lambda: night.move("unmounted", "disk2")),
-        Injection(hours(4.5), "the clock is set forward by an hour", lambda: night.clock.step(hours(1)),
-                  event + "'clock-stepped' AND text LIKE '%set forward by 1:00:0%'", "set forward by 1:00:0"),
-        Injection(hours(6.0), "the clock is set back by an hour", lambda: night.clock.step(-hours(1)),
-                  event + "'clock-stepped' AND text LIKE '%set back by 1:00:0%'", "set back by 1:00:0"),
-        Injection(hours(6.5), "another password for taxes", lambda: night.password("taxes", "wrong"),
-                  slot + "'%(wrong-password)%'", "wrong-password"),
-        Injection(hours(7.7), "the right password again", lambda: night.password("taxes", "of taxes")),
-        Injection(hours(8.2), "settings with mistakes", lambda: night.reload(night.text.replace("every 60m", "often")),
-                  event + "'settings-refused'", "often"),
-        Injection(hours(8.4), "settings without mistakes", lambda: night.reload(night.text)),
-        Injection(hours(6.45), "the notifications' server is down", lambda: night.answer(503),
-                  "SELECT count(*) AS many FROM notice WHERE attempts > 1 AND state = 'delivered'"),
-        Injection(hours(7.45), "the server is up again", lambda: night.answer(200)),
-        Injection(hours(11.5), "packs are damaged", night.damage, event + "'damage-found'", "damage"),
-    ]  # fmt: skip
-    if night.has_small_disk:
-        found += [
-            Injection(hours(10.0), "the ledger's disk is full", night.fill,
-                      event + "'recovered' AND subject = 'ledger'", "It refused since"),
-            Injection(hours(10.6), "there is room again", night.free),
-        ]  # fmt: skip
-    for number, at in enumerate((0.9, 3.1, 5.8, 9.1, 11.0)):
-        name = f"kill -9, number {number + 1}"
-        found.append(Injection(hours(at), name, night.kill, _KILLED, "its last sign of life"))
+def silent(night: Night, injected: list[Injection]) -> list[str]:
+    """Prints where each trouble is named; gives the names of those that one of the report's forms does not name."""
+    words = ("report", "integrity", "--period", f"{_EVENING:%Y-%m}")
+    rows = [
+        json.dumps(row, ensure_ascii=False) for row in _registers(json.loads(night.tandem("--json", *words).stdout))
+    ]
+    text = " ".join(night.tandem(*words).stdout.split())
+    found = []
+    print("\n  injected                                      rows of the JSON   times in the text")
+    for each in injected:
+        if each.named:
+            pattern = re.compile(each.named.format(pids=night.killed) if "{pids" in each.named else each.named)
+            many, times = sum(bool(pattern.search(row)) for row in rows), len(pattern.findall(text))
+            print(f"  {each.name:44s}  {many:16d}   {times:17d}")
+            found += [] if many and times else [each.name]
     return found
 
 
-def judged(night: Night, wrong: list[Injection]) -> list[str]:
-    """Where each trouble is named; prints the list, and gives the names of those that are named nowhere."""
-    report = night.tandem("--json", "report", "integrity", "--period", "2026-03")
-    text = json.dumps(json.loads(report.stdout)) if report.stdout else ""
-    silent = []
-    kills = iter(night.killed)
-    print("\n  injected                                  in the ledger   in the report")
-    for each in sorted(wrong, key=lambda each: each.at):
-        if not each.named:
-            continue
-        values = (f"process {next(kills)} on %",) if each.named == _KILLED else ()
-        (row,) = oracle.rows(night.ledger, each.named, *values)
-        told = text.count(each.report) if each.report else None
-        print(f"  {each.name:40s} {row['many']:10d}   {'-' if told is None else told:>12}")
-        if not row["many"] or told == 0:
-            silent.append(each.name)
-    return silent
+def _registers(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows that name what happened, and not those that count or explain."""
+    for section in report["sections"]:
+        for table in section["tables"]:
+            if table["key"] in _REGISTERS:
+                yield from table["rows"]
 
 
 def contradictions(night: Night) -> list[str]:
@@ -313,6 +261,9 @@ def contradictions(night: Night) -> list[str]:
     found += [f"Tandem's own fault: {row['text']}" for row in internal]
     told = Counter(json.dumps(each, sort_keys=True) for each in night.webhook.accepted)
     found += [f"told {many} times: {message[:200]}" for message, many in told.items() if many > 1]
+    paris = [at for policy, job, _, at in oracle.moments(night.ledger) if (policy, job) == ("paris", "backup")]
+    if paris != list(oracle.daily(_ODD, "Europe/Paris", _EVENING, _MORNING)):
+        found.append(f"half past two in Paris was due at {', '.join(map(str, paris)) or 'no time at all'}")
     undelivered = oracle.rows(night.ledger, "SELECT id FROM notice WHERE state <> 'delivered'")
     return found + [f"notice {row['id']} was never delivered" for row in undelivered]
 
@@ -322,26 +273,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.night", description=__doc__)
     parser.add_argument("--rate", type=float, default=500.0, help="how much faster its clock runs")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keep everything but the ledger's disk there")
+    parser.add_argument("--folder", type=Path, help="keep everything but the first site's disk there")
     asked = parser.parse_args()
+    if asked.folder is not None and asked.folder.exists():
+        parser.error(f"{asked.folder} is there already: name one that is not")
     with tempfile.TemporaryDirectory(prefix="tandem-night-") as temporary:
         night = Night(asked.folder or Path(temporary) / "night", asked.rate, asked.seed)
         try:
             began = time.monotonic()
-            wrong = injections(night)
-            night.pass_by(wrong)
+            injected = troubles(night)
+            night.pass_by(injected)
             print(f"\n  the night took {time.monotonic() - began:.0f} s\n")
             print(night.tandem("slots", "--limit", "1").stdout)
-            silent = judged(night, wrong)
+            unnamed = silent(night, injected)
             odd = contradictions(night)
             if asked.folder is not None:
                 with sqlite3.connect(night.ledger) as here, sqlite3.connect(asked.folder / "kept.db") as kept:
                     here.backup(kept)
         finally:
             night.close()
-    print("".join(f"\n  NAMED NOWHERE: {name}" for name in silent) or "\n  every trouble is named")
+        if asked.folder is not None and (asked.folder / "kept.db").exists():
+            (asked.folder / "kept.db").replace(night.ledger)
+    print("".join(f"\n  NOT NAMED: {name}" for name in unnamed) or "\n  every trouble is named")
     print("".join(f"\n  DOES NOT ADD UP: {each}" for each in odd[:40]) or "  everything adds up")
-    raise SystemExit(1 if silent or odd else 0)
+    raise SystemExit(1 if unnamed or odd else 0)
 
 
 if __name__ == "__main__":

@@ -11,42 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from bench.measure import Cost, cost_of
+from tests import two_sites
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _PASSWORD: Final = "of repositories that live for one bench"
-_SETTINGS: Final = """
-[service]
-name = "Bench"
-timezone = "UTC"
-state = "sqlite:///tandem.db"
-workdir = "work"
-restic = "{restic}"
-
-[sites.primary]
-title = "First"
-[sites.secondary]
-title = "Second"
-
-[vaults.primary]
-site = "primary"
-kind = "local"
-path = "primary"
-[vaults.secondary]
-site = "secondary"
-kind = "local"
-path = "secondary"
-
-[tenants.tenant]
-title = "Tenant"
-password = {{ file = "tenant.key" }}
-
-[defaults.policy]
-tenant = "tenant"
-vault = "primary"
-replicate = {{ to = "secondary" }}
-retention = {{ daily = 14, weekly = 8, monthly = 12 }}
-objectives = {{ rpo = "24h", rto = "4h", replica_lag = "6h", check_age = "7d", restore_test_age = "7d" }}
-"""
+_SETTINGS: Final = two_sites.settings("Bench", {"tenant": "Tenant"}, "daily = 14, weekly = 8, monthly = 12", zone="UTC")
 
 
 def restic() -> str:

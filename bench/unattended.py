@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import result
-from bench.large import Operator, spread, write_past
+from bench.large import Operator, spread, tidy, write_past
 from bench.measure import BrokenError, by_turns, cost_of
 from bench.result import Result
 from bench.serving import Serving, free_port, serving
@@ -254,10 +254,22 @@ def _a_year_ahead(stage: Stage) -> Iterator[Result]:
 
 def _a_year_behind(stage: Stage, now: datetime) -> Iterator[Result]:
     many = write_past(stage.folder, days=_YEAR, recent=_YEAR, now=now)
+    sealed, longest = tidy(stage.folder, now)
     size = (stage.folder / "tandem.db").stat().st_size >> 20
+    month = (now.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+    report = ("report", "integrity", "--period", month, "--format", "html", "--output", str(stage.folder / "report"))
     objectives_missed = 5
-    for words, codes in ((("slots", "--limit", "20"), (0,)), (("status",), (0, objectives_missed))):
-        looks = [stage.tandem(*words, codes=codes) for _ in range(3)]
-        found = result.seconds(f"tandem {words[0]}, a year of 500 policies", looks)
-        most = max(cost.memory for cost in looks) // _MIB
+    looks: tuple[tuple[tuple[str, ...], tuple[int, ...], float], ...] = (
+        (("status",), (0, objectives_missed), 0.5),
+        (("slots", "--limit", "20"), (0,), 1.0),
+        (("slots", "--limit", "20", "--since", "2000-01-01"), (0,), 0.0),
+        (report, (0,), 3.0),
+    )
+    for words, codes, goal in looks:
+        costs = [stage.tandem(*words, codes=codes) for _ in range(3)]
+        row_by_row = ", row by row" if "--since" in words else ""
+        found = result.seconds(f"tandem {words[0]}{row_by_row}, a year of 500 policies", costs, goal=goal or None)
+        most = max(cost.memory for cost in costs) // _MIB
         yield result.noted(found, f"{found.detail}, {most} MiB; {many:,} slots in {size:,} MiB")
+    shown, detail = f"{sealed:.1f} s", f"the longest transaction {longest:.2f} s; {many:,} slots, then a day's a day"
+    yield result.figure("the first housekeeping of a year", sealed, shown=shown, detail=detail)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from jobs.history import RestoreResult, RunRecord, RunState
-from jobs.plan import Plan, Skip
+from jobs.plan import Skip
 from jobs.proof import short
 from jobs.quantity import duration, size
+from jobs.reporting import called
 from jobs.snapshot import Snapshot
 from reports import listing
 from reports.cells import count, instant, lasting, state, words
@@ -27,11 +28,11 @@ _RAN = (
 _BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.BLOCKED)
 
 
-def cycle(records: Sequence[RunRecord], skips: Sequence[Skip], *, now: datetime, zone: tzinfo) -> Document:
+def cycle(records: Sequence[RunRecord], skips: Sequence[Skip], *, now: datetime) -> Document:
     """What ran, in order, with what came of it and what to do next; then what did not run, and why."""
     rows = tuple(_row(record, now) for record in records)
     ran = Table(key="runs", columns=_RAN, rows=rows, empty="Nothing ran.")
-    left_out = listing.plan(Plan(at=now, steps=(), skips=tuple(skips)), zone=zone).sections[-1:] if skips else ()
+    left_out = (listing.left_out(skips, "Did not run"),) if skips else ()
     advice = {record.failure.advice: record for record in records if record.failure is not None}
     next_steps = tuple(f"{record.job} {record.policy}: {text}" for text, record in advice.items())
     todo = (Section(key="next", title="What to do next", paragraphs=next_steps),) if next_steps else ()
@@ -47,7 +48,7 @@ def _row(run: RunRecord, now: datetime) -> tuple[Cell, ...]:
     where = {"tenant": run.tenant, "policy": run.policy, "site": run.site, "vault": run.vault, "run": run.id}
     return (
         words(JOBS[run.job], run.job.value),
-        Cell(text=f"{run.policy} at {run.site}", value=where),
+        Cell(text=called(run.policy, run.site), value=where),
         lasting((run.finished_at or now) - run.started_at),
         found(run),
         state(run.state),

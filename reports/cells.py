@@ -8,6 +8,7 @@ from typing import Final
 
 from jobs.history import RunState
 from jobs.quantity import duration, number, size, whole_seconds
+from jobs.reporting import NOWHERE
 from jobs.verdict import Verdict
 from reports.document import ABSENT, Cell, Scalar, Severity
 
@@ -32,6 +33,11 @@ STATES: Final[Mapping[RunState, Severity]] = {
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC to the second, for machines."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def at_site(site: str, title: str = "") -> tuple[str, ...]:
+    """Where a job is done, as a line below its name; a report is made at no site."""
+    return () if site == NOWHERE[0] else (f"at {title or site}",)
 
 
 def clock(moment: datetime, zone: tzinfo) -> str:

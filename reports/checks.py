@@ -59,11 +59,13 @@ class Service:
 
 _SILENT: Final = timedelta(minutes=2)
 _LATE: Final = timedelta(hours=1)
+_SERVE: Final = "tandem serve (as a systemd service: systemctl start tandem)"
 _TROUBLE: Final = (SlotState.FAILED, SlotState.MISSED, SlotState.BLOCKED, SlotState.INTERRUPTED)
 _HINTS: Final[Mapping[ControlName, str]] = {
     ControlName.RECOVERY_POINT: "tandem backup {policy}",
     ControlName.REPLICA_LAG: "tandem replicate {policy}",
     ControlName.PARITY: "tandem replicate {policy}, then tandem report integrity",
+    ControlName.AUDIT: "tandem audit {policy} --site {site}",
     ControlName.CHECK: "tandem check {policy} --site {site}",
     ControlName.RESTORE_TEST: "tandem test-restore {policy} --site {site}",
     ControlName.RESTORE_TIME: "tandem test-restore {policy} --site {site}",
@@ -79,9 +81,17 @@ _LEVELS: Final[Mapping[event.Severity, Level]] = {
 }
 
 
+_NOTHING_PROTECTED: Final = Check(
+    name="policies",
+    level=Level.CRITICAL,
+    text="there is none: nothing is protected",
+    hint="write one in the settings, or look for the file that held them: tandem config show",
+)
+
+
 def checks(assessments: Iterable[Assessment], service: Service, now: datetime) -> tuple[Check, ...]:
     """Every check: those of the service first, then each policy at each site."""
-    return (*of_service(service, now), *map(_promise, assessments))
+    return (*of_service(service, now), *(tuple(map(_promise, assessments)) or (_NOTHING_PROTECTED,)))
 
 
 def of_service(service: Service, now: datetime) -> tuple[Check, ...]:
@@ -94,14 +104,13 @@ def _scheduler(service: Service, now: datetime) -> Check:
     lease, name = service.lease, "scheduler"
     if lease is None and not service.scheduled:
         return Check(name=name, level=Level.OK, text="nothing is due by itself: no policy has a schedule")
-    hint = "tandem serve (as a systemd service: systemctl start tandem)"
     if lease is None:
-        return Check(name=name, level=Level.CRITICAL, text="no serve runs, and policies have schedules", hint=hint)
+        return Check(name=name, level=Level.CRITICAL, text="no serve runs, and policies have schedules", hint=_SERVE)
     owner, silent = lease.owner, max(now - lease.beaten_at, timedelta(0))
     who = f"serve, process {owner.pid} on {owner.host}"
     if service.alive is False:
         return Check(
-            name=name, level=Level.CRITICAL, text=f"{who} is dead; it was alive {duration(silent)} ago", hint=hint
+            name=name, level=Level.CRITICAL, text=f"{who} is dead; it was alive {duration(silent)} ago", hint=_SERVE
         )
     if silent > _SILENT:
         text = f"{who} has given no sign of life for {duration(silent)}"
@@ -113,6 +122,9 @@ def _slots(service: Service) -> Check:
     bad = {state: service.day.get(state, 0) for state in _TROUBLE if service.day.get(state, 0)}
     due = sum(service.day.values())
     text = f"{counted(due, 'slot')} due in the last 24 h"
+    if not bad and service.scheduled and (service.lease is None or service.alive is False):
+        text += " on record; no serve runs, so whatever has come since is not"
+        return Check(name="slots", level=Level.WARNING, text=text, hint=_SERVE)
     if not bad:
         return Check(name="slots", level=Level.OK, text=f"{text}, none in trouble")
     told = ", ".join(f"{many} {state}" for state, many in bad.items())

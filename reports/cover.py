@@ -18,6 +18,7 @@ class Cover:
 
     `settings_hash` stands for the settings of the policies that it judges, as they stood.
     `restic` is the tool as the runs name it ("restic 0.14.0"), or empty where none ever ran.
+    Runs that ended before `kept_since` were removed, but for those that a verdict rests on; None: none that would be here.
     With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
     """
 
@@ -32,6 +33,7 @@ class Cover:
     sites: Mapping[SiteName, str] = field(default_factory=dict)
     tenant: TenantName | None = None
     policy: PolicyName | None = None
+    kept_since: datetime | None = None
 
     @property
     def as_of(self) -> datetime:

@@ -9,12 +9,13 @@ from jobs.history import RecoveryPoint, RunRecord
 from jobs.integrity import Assessment, assess
 from jobs.policy import Policy
 from jobs.quantity import counted, duration, number, size
+from jobs.tally import Ran
 from jobs.verdict import Control, ControlName, Verdict, heaviest
 from reports.cells import clock, count, instant, iso, judgement, seconds, words
 from reports.cover import Cover, copy_cell
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.gaps import gaps_table
-from reports.register import points_section, runs_section
+from reports.register import points_section, ran_in, runs_section
 from reports.unattended import Unattended, fact, sections, was_due
 from reports.wording import CONTROLS, METHOD, read_share
 
@@ -25,13 +26,21 @@ def integrity(
     runs: Iterable[RunRecord],
     points: Iterable[RecoveryPoint],
     unattended: Unattended | None = None,
+    ran: Ran | None = None,
 ) -> Document:
-    """Build the report. Its headline is bad unless every copy in scope is met; ValueError before the period begins."""
+    """Build the report. Its headline is bad unless every copy in scope is met; ValueError before the period begins.
+
+    `ran` is what ran in the period; without it, `runs` are all that did, and not only those that are judged.
+    """
     chosen = [policy for policy in policies if cover.within(policy.tenant, policy.name)]
     theirs = [run for run in runs if cover.tenant in {None, run.tenant}]  # a check may bear another policy's name
     seen = [point for point in points if cover.within(point.tenant, point.policy)]
     assessments = assess(chosen, theirs, seen, cover.as_of)
-    own = [run for run in theirs if cover.within(run.tenant, run.policy)]
+    whole = ran or ran_in(theirs, cover.period, cover.as_of)
+    own = Ran(
+        counted={of: many for of, many in whole.counted.items() if cover.within(*of[:2])},
+        bad=tuple(run for run in whole.bad if cover.within(run.tenant, run.policy)),
+    )
     return Document(
         kind="integrity",
         title="Integrity report",
@@ -41,7 +50,7 @@ def integrity(
         facts=_facts(cover),
         sections=(
             *_tenant_sections(cover, assessments),
-            runs_section(own, cover.period, cover.as_of, cover.zone),
+            runs_section(own, cover.as_of, cover.zone, cover.kept_since),
             points_section(assessments, seen, cover.period, cover.as_of, cover.zone),
             *(() if unattended is None else sections(cover, unattended)),
             _method(),
@@ -146,6 +155,9 @@ _VERDICTS: Final = (
 )
 
 
+_NAMED: Final = 3  # damaged files, by name; all that are kept: tandem --json runs --run
+
+
 def _tenant_sections(cover: Cover, assessments: Sequence[Assessment]) -> Iterable[Section]:
     for tenant in dict.fromkeys(assessment.tenant for assessment in assessments):
         own = [assessment for assessment in assessments if assessment.tenant == tenant]
@@ -240,11 +252,15 @@ def _replica(judged: Assessment) -> Cell:
 
 
 def _check(cover: Cover, judged: Assessment) -> Cell:
+    """The last check, and below it the last audit where there are audits: both are of the stored files themselves."""
     control, proof = _control(judged, ControlName.CHECK), judged.check
-    severity = _SEVERITIES[control.verdict]
+    audit, audited = judged.control(ControlName.AUDIT), _audit(cover, judged)
+    severity = _SEVERITIES[(audit if audit is not None and audit.verdict.fails else control).verdict]
+    figures = {**_figures(control, "age_"), **_audit_figures(judged)}
     if proof is None:
-        return Cell(text="never", value={"at": None, **_figures(control, "age_")}, severity=severity)
+        return Cell(text="never", value={"at": None, **figures}, severity=severity, details=audited)
     result = proof.result
+    read = f"read {read_share(result.read_data)}, {counted(result.errors, 'error')}"
     return Cell(
         text=clock(proof.at, cover.zone),
         value={
@@ -252,11 +268,45 @@ def _check(cover: Cover, judged: Assessment) -> Cell:
             "run": proof.run.id,
             "read_data": result.read_data,
             "errors": result.errors,
-            **_figures(control, "age_"),
+            **figures,
         },
         severity=severity,
-        details=(f"age {_of(control)}", f"read {read_share(result.read_data)}, {counted(result.errors, 'error')}"),
+        details=(f"age {_of(control)}", read, *audited),
     )
+
+
+def _audit(cover: Cover, judged: Assessment) -> tuple[str, ...]:
+    """When every stored file was read last, of what age that is, and what was found; damaged files by their names."""
+    control, proof = judged.control(ControlName.AUDIT), judged.audit
+    if control is None:
+        return ()
+    if proof is None:
+        return ("audit: never",)
+    result = proof.result
+    more = result.damaged - _NAMED
+    return (
+        f"audit: {clock(proof.at, cover.zone)}, age {_of(control)}",
+        f"read {counted(result.files, 'file')}, {size(result.bytes)}, {number(result.damaged)} damaged",
+        *result.findings[:_NAMED],
+        *((f"and {number(more)} more",) if more > 0 else ()),
+    )
+
+
+def _audit_figures(judged: Assessment) -> dict[str, Scalar]:
+    """The same for machines; nothing where there are no audits."""
+    control, proof = judged.control(ControlName.AUDIT), judged.audit
+    if control is None:
+        return {}
+    found: dict[str, Scalar] = {"audit_at": None}
+    if proof is not None:
+        found = {
+            "audit_at": iso(proof.at),
+            "audit_run": proof.run.id,
+            "audit_files": proof.result.files,
+            "audit_bytes": proof.result.bytes,
+            "audit_damaged": proof.result.damaged,
+        }
+    return {**found, **_figures(control, "audit_age_")}
 
 
 def _restore_test(cover: Cover, judged: Assessment) -> Cell:

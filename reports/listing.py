@@ -16,7 +16,7 @@ from jobs.proof import short
 from jobs.quantity import duration
 from jobs.retention import Decision, Point
 from jobs.verdict import ControlName
-from reports.cells import clock, count, instant, iso, judgement, lasting, seconds, state, words
+from reports.cells import at_site, clock, count, instant, iso, judgement, lasting, seconds, state, words
 from reports.checks import Check, section
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.integrity import headline
@@ -150,7 +150,7 @@ def _run_row(run: RunRecord, now: datetime, zone: tzinfo) -> tuple[Cell, ...]:
                 "vault": run.vault,
                 "source_vault": run.source_vault,
             },
-            details=(f"at {run.site}", run.id),
+            details=(*at_site(run.site), run.id),
         ),
         Cell(
             text=clock(run.started_at, zone),
@@ -250,7 +250,7 @@ def plan(preview: Plan, *, zone: tzinfo) -> Document:
                 title="Would run",
                 tables=(Table(key="steps", columns=_STEPS, rows=steps, empty="Nothing."),),
             ),
-            _skips(preview.skips),
+            left_out(preview.skips, "Would not run"),
         ),
     )
 
@@ -260,7 +260,8 @@ def _place(step: Step) -> Cell:
     return Cell(text=text, value={"site": step.site, "vault": step.vault, "source_vault": step.source_vault})
 
 
-def _skips(skips: Sequence[Skip]) -> Section:
+def left_out(skips: Sequence[Skip], title: str) -> Section:
+    """What would not run, or did not, each with its reason."""
     rows = tuple(
         (
             words(skip.policy),
@@ -274,7 +275,7 @@ def _skips(skips: Sequence[Skip]) -> Section:
         for skip in skips
     )
     table = Table(key="skips", columns=_SKIPS, rows=rows, empty="Nothing is left out.")
-    return Section(key="skips", title="Would not run", tables=(table,))
+    return Section(key="skips", title=title, tables=(table,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from jobs.claim import HOLDS
+from jobs.claim import HOLDS, LOCKING
 from jobs.failure import Failure
 from jobs.history import Job, RunState
 from jobs.lock import ADVICE, Judged, LockKind, Tie
@@ -32,6 +32,7 @@ _COLUMNS: Final = (
     Column(key="blocks", title="Blocks"),
     Column(key="next", title="What to do"),
 )
+_LOCKED: Final = frozenset(job for job, hold in HOLDS.items() if hold in LOCKING)  # all that restic could refuse
 _UNASKED: Final = (Column(key="repository", title="Repository"), Column(key="why", title="Why"))
 
 
@@ -138,7 +139,7 @@ def _blocks(judged: Judged, slots: Sequence[Slot]) -> Cell:
         for slot in slots
         if slot.job in judged.blocks and place in {(slot.tenant, slot.vault), (slot.tenant, slot.source_vault)}
     ]
-    text = "everything" if len(jobs) == len(HOLDS) else ", ".join(JOBS[job] for job in jobs)
+    text = "everything" if judged.blocks == _LOCKED else ", ".join(JOBS[job] for job in jobs)
     waiting = (f"{counted(len(open_now), 'open slot')}",) if open_now else ()
     return Cell(
         text=text, value=tuple([*(job.value for job in jobs), *(slot.id for slot in open_now)]), details=waiting

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from jobs.event import Topic
-from jobs.history import BackupResult, Job, RestoreResult, RestoreTestResult, Result, RunState
+from jobs.history import AuditResult, BackupResult, Job, RestoreResult, RestoreTestResult, Result, RunState
 from jobs.integrity import Assessment
 from jobs.policy import PolicyName, SiteName, TenantName, VaultName
 from jobs.slot import SlotState
@@ -187,7 +187,7 @@ def _of_jobs(jobs: Iterable[JobFacts]) -> Iterator[Family]:
     when = Family("tandem_last_run_timestamp_seconds", "When its last run ended, however it ended.")
     states = Family("tandem_last_run_state", "How its last run ended: 1 beside the state.")
     took = Family("tandem_last_run_duration_seconds", "How long its last run took.")
-    told = Family("tandem_last_run_bytes", "Bytes of the source, or of what was restored, in its last run.")
+    told = Family("tandem_last_run_bytes", "Bytes of the source, or of what was audited or restored, in its last run.")
     for each in jobs:
         labels, last = labelled(_JOB, (each.tenant, each.policy, each.job.value, each.vault)), each.last
         good.add(labels, _seconds(each.last_good))
@@ -250,13 +250,13 @@ def _of_telling(facts: MetricFacts) -> Iterator[Family]:
         yield _family("dead_man_failures", "Calls to it that failed, since the start.", (), failures)
 
 
-_COUNTS: Final = frozenset({Job.BACKUP, Job.RESTORE, Job.RESTORE_TEST})
+_COUNTS: Final = frozenset({Job.BACKUP, Job.AUDIT, Job.RESTORE, Job.RESTORE_TEST})
 
 
 def _bytes(result: Result | None) -> int | None:
     """None where nothing was counted."""
     match result:
-        case BackupResult() | RestoreResult():
+        case BackupResult() | AuditResult() | RestoreResult():
             return result.bytes
         case RestoreTestResult():
             return result.bytes_compared

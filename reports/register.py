@@ -12,7 +12,8 @@ from jobs.integrity import Assessment, SiteParity
 from jobs.period import Period
 from jobs.policy import PolicyName, TenantName, VaultName
 from jobs.quantity import number
-from reports.cells import clock, count, iso, state, words
+from jobs.tally import Ran
+from reports.cells import at_site, clock, count, iso, state, words
 from reports.document import ABSENT, Cell, Column, Section, Severity, Table
 from reports.results import found
 from reports.wording import JOBS
@@ -40,28 +41,42 @@ def state_at(run: RunRecord, as_of: datetime) -> RunState:
     return RunState.RUNNING if run.finished_at is not None and run.finished_at > as_of else run.state
 
 
-def runs_section(runs: Iterable[RunRecord], period: Period, as_of: datetime, zone: tzinfo) -> Section:
-    """Every run that started in the period, counted by job and state, and each that went wrong with its reason."""
-    within = sorted(
-        (run for run in runs if run.started_at in period and run.started_at <= as_of),
-        key=lambda run: (run.started_at, run.id),
-        reverse=True,
+def ran_in(runs: Iterable[RunRecord], period: Period, as_of: datetime) -> Ran:
+    """What started in the period, of all the runs there are; those that went wrong newest first."""
+    within = [run for run in runs if run.started_at in period and run.started_at <= as_of]
+    newest_first = sorted(within, key=lambda run: (run.started_at, run.id), reverse=True)
+    return Ran(
+        counted=Counter((run.tenant, run.policy, run.job, state_at(run, as_of)) for run in within),
+        bad=tuple(run for run in newest_first if state_at(run, as_of) in _BAD),
     )
-    bad = [run for run in within if state_at(run, as_of) in _BAD]
-    unlisted = len(bad) - _MOST_FAILURES
+
+
+def runs_section(ran: Ran, as_of: datetime, zone: tzinfo, kept_since: datetime | None = None) -> Section:
+    """Every run that started in the period, counted by job and state, and each that went wrong with its reason."""
+    tally: Counter[tuple[Job, RunState]] = Counter()
+    for (_, _, job, ended), many in ran.counted.items():
+        tally[job, ended] += many
+    unlisted = sum(many for (_, ended), many in tally.items() if ended in _BAD) - _MOST_FAILURES
     more = (f"{number(unlisted)} older ones are not listed here.",) if unlisted > 0 else ()
     failures = Table(
         key="failures",
         title="Runs that did not succeed",
         columns=_FAILURES,
-        rows=tuple(_failure(run, as_of, zone) for run in bad[:_MOST_FAILURES]),
-        empty="Every run that ended in this period succeeded." if within else "No run started in this period.",
+        rows=tuple(_failure(run, as_of, zone) for run in ran.bad[:_MOST_FAILURES]),
+        empty="Every run that ended in this period succeeded." if tally else "No run started in this period.",
     )
-    return Section(key="runs", title="Runs of the period", paragraphs=more, tables=(_counts(within, as_of), failures))
+    return Section(key="runs", title="Runs of the period", paragraphs=(*_removed(kept_since, zone), *more), tables=(_counts(tally), failures))
 
 
-def _counts(runs: Sequence[RunRecord], as_of: datetime) -> Table:
-    tally = Counter((run.job, state_at(run, as_of)) for run in runs)
+def _removed(kept_since: datetime | None, zone: tzinfo) -> tuple[str, ...]:
+    """That a part of the period is older than what is kept."""
+    if kept_since is None:
+        return ()
+    day = f"{kept_since.astimezone(zone):%Y-%m-%d %H:%M}"
+    return (f"Runs that ended before {day} were removed, as [ledger] keep says, and are not counted here.",)
+
+
+def _counts(tally: Counter[tuple[Job, RunState]]) -> Table:
     states = [each for each in RunState if each in _ALWAYS or any(tally[job, each] for job in Job)]
     rows = [
         (words(JOBS[job], job.value), *_tallied({each: tally[job, each] for each in states}))
@@ -96,7 +111,7 @@ def _failure(run: RunRecord, as_of: datetime, zone: tzinfo) -> tuple[Cell, ...]:
                 "site": run.site,
                 "vault": run.vault,
             },
-            details=(clock(run.started_at, zone), f"at {run.site}, run {run.id}"),
+            details=(clock(run.started_at, zone), ", ".join((*at_site(run.site), f"run {run.id}"))),
         ),
         found(run),
         state(state_at(run, as_of)),

@@ -7,9 +7,11 @@ from functools import singledispatch
 from typing import Final
 
 from jobs.history import (
+    AuditResult,
     BackupResult,
     CheckResult,
     ReplicateResult,
+    ReportResult,
     RestoreResult,
     RestoreTestResult,
     RetentionResult,
@@ -26,6 +28,8 @@ def found(run: RunRecord) -> Cell:
     """Its result; where it failed the reason and the next step, where it did not run the note that says why."""
     if run.failure is not None:
         value: Mapping[str, Scalar] = {"kind": run.failure.kind.value, "message": run.failure.message}
+        if isinstance(run.result, AuditResult):  # the message has room for the first few names alone
+            value = {**value, **_audit(run.result)[1], "findings": "\n".join(run.result.findings)}
         return Cell(text=run.failure.message, value=value, details=(run.failure.advice,))
     untold = ABSENT if run.state is RunState.RUNNING else _UNTOLD
     text, figures = _said(run.result) if run.result is not None else (run.note or untold, {})
@@ -78,6 +82,25 @@ def _replicate(result: ReplicateResult) -> _Said:
 
 
 @_said.register
+def _audit(result: AuditResult) -> _Said:
+    odd = ((result.vanished, "gone or unfinished meanwhile"), (result.passed_over, "passed over"))
+    parts = [
+        counted(result.files, "file"),
+        f"{size(result.bytes)} read",
+        f"{number(result.damaged)} damaged",
+        *(f"{number(amount)} {words}" for amount, words in odd if amount),
+    ]
+    return ", ".join(parts), {
+        "files": result.files,
+        "bytes": result.bytes,
+        "damaged": result.damaged,
+        "vanished": result.vanished,
+        "passed_over": result.passed_over,
+        "control": result.control,
+    }
+
+
+@_said.register
 def _check(result: CheckResult) -> _Said:
     text = f"read {read_share(result.read_data)}, {counted(result.errors, 'error')}"
     return text, {"read_data": result.read_data, "errors": result.errors}
@@ -102,6 +125,8 @@ def _restore_test(result: RestoreTestResult) -> _Said:
 @_said.register
 def _retention(result: RetentionResult) -> _Said:
     removed = len(result.removed)
+    if result.intended:  # it is under way, or broke off
+        return f"to remove {number(len(result.intended))}", {"intended": len(result.intended)}
     return f"{number(result.kept)} kept, {number(removed)} removed", {"kept": result.kept, "removed": removed}
 
 
@@ -117,4 +142,17 @@ def _restore(result: RestoreResult) -> _Said:
         "bytes": result.bytes,
         "overwritten": result.overwritten,
         "verified": result.verified,
+    }
+
+
+@_said.register
+def _report(result: ReportResult) -> _Said:
+    written = ", ".join(f"{file.name} ({size(file.bytes)})" for file in result.files)
+    kept = f"; kept what was there as {', '.join(result.kept)}" if result.kept else ""
+    return f"of {result.period}: {written}{kept}", {
+        "period": result.period,
+        "folder": result.folder,
+        "bytes": sum(file.bytes for file in result.files),
+        **{f"sha256 of {file.name}": file.sha256 for file in result.files},
+        **{f"kept {number}": name for number, name in enumerate(result.kept, start=1)},
     }

@@ -14,9 +14,9 @@ from jobs.history import Job
 from jobs.policy import PolicyName, VaultName
 from jobs.quantity import counted
 from jobs.slot import Line, Slot, SlotState
-from reports.cells import clock, count, instant, iso
+from reports.cells import at_site, clock, count, instant, iso
 from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
-from reports.slots import slot_state
+from reports.slots import SLOT_STATES
 from reports.wording import JOBS
 
 _NOW: Final = (
@@ -29,8 +29,15 @@ _COMING: Final = (
     Column(key="time", title="Time"),
     Column(key="job", title="Job"),
     Column(key="why", title="Why"),
-    Column(key="state", title="State"),
+    Column(key="state", title="What"),
 )
+
+# Of what is to come nothing has succeeded yet; the others end as they are called.
+_TO_COME: Final[Mapping[SlotState, str]] = {
+    SlotState.SUCCEEDED: "runs",
+    SlotState.RUNNING: "runs until later",
+    SlotState.DUE: "waits until later",
+}
 
 LineKey = tuple[PolicyName, Job, VaultName]
 _Answer = tuple[str, str, Severity]
@@ -87,7 +94,7 @@ def _answers(moves: Moves, slots: Iterable[Slot], zone: tzinfo) -> Mapping[LineK
     for wait in moves.waits:
         until = "" if wait.until is None else f", until {clock(wait.until, zone)} at least"
         told.append((wait.slot, ("waits", f"{wait.why.text}{until}", Severity.NEUTRAL)))
-    told += [(start.slot, ("starts", f"due {clock(start.slot.due, zone)}", Severity.GOOD)) for start in moves.starts]
+    told += [(start.slot, ("starts", f"due {clock(start.slot.due, zone)}", Severity.NEUTRAL)) for start in moves.starts]
     return {slot.line_key: (slot, answer) for slot, answer in sorted(told, key=lambda each: each[0].due)}
 
 
@@ -109,7 +116,7 @@ def _row(line: Line | Slot, answered: tuple[Slot, _Answer] | None, zone: tzinfo)
     slot, (what, why, severity) = answered or (None, (ABSENT, schedule, Severity.NEUTRAL))
     coming = next_due(line) if isinstance(line, Line) else None
     return (
-        Cell(text=JOBS[line.job], value=_named(line), details=(f"at {line.site}",)),
+        Cell(text=JOBS[line.job], value=_named(line), details=at_site(line.site)),
         Cell(text=why, value=None if slot is None else slot.id),
         instant(coming, zone),
         Cell(text=what, value=None if slot is None else what, severity=severity, badge=slot is not None),
@@ -135,8 +142,9 @@ def coming(planned: Sequence[Planned], *, at: datetime, until: datetime, zone: t
         title="Plan",
         subtitle=f"{clock(at, zone)} to {clock(until, zone)}",
         summary=(
-            Fact(key="runs", label="Runs", cell=count(sum(each.starts_at is not None for each in planned))),
-            Fact(key="others", label="Without a run", cell=count(sum(each.starts_at is None for each in planned))),
+            Fact(key="runs", label="To run", cell=count(sum(each.starts_at is not None for each in planned))),
+            Fact(key="others", label="To end without a run", cell=count(sum(map(_ends_so, planned)))),
+            Fact(key="waiting", label="To wait until later", cell=count(sum(map(_waits, planned)))),
         ),
         sections=(
             Section(
@@ -151,6 +159,14 @@ def coming(planned: Sequence[Planned], *, at: datetime, until: datetime, zone: t
     )
 
 
+def _ends_so(each: Planned) -> bool:
+    return each.starts_at is None and each.state is not SlotState.DUE
+
+
+def _waits(each: Planned) -> bool:
+    return each.starts_at is None and each.state is SlotState.DUE
+
+
 def _moment(each: Planned) -> datetime:
     return each.starts_at or each.ends_at or each.slot.due
 
@@ -160,15 +176,15 @@ def _order(each: Planned) -> tuple[datetime, LineKey, datetime, str]:
 
 
 def _alike(each: Planned) -> tuple[object, ...]:
-    """What ends in one moment without a run, for the same reason: the moments of one outage, say."""
-    own = each.slot.id if each.why is None or each.ends_at is None else each.why
+    """What ends in one moment without a run, for the same kind of reason: the moments of one outage, say."""
+    own = each.slot.id if each.why is None or each.ends_at is None else each.why.kind
     return (_moment(each), each.slot.line_key, each.state, own)
 
 
 def _coming_row(alike: Sequence[Planned], zone: tzinfo) -> tuple[Cell, ...]:
     first, last = alike[0], alike[-1]
     moment, slot = _moment(first), first.slot
-    due = () if slot.due == moment else (f"due {clock(slot.due, zone)}",)
+    due = () if clock(slot.due, zone) == clock(moment, zone) else (f"due {clock(slot.due, zone)}",)
     if first is not last:
         due = (f"{counted(len(alike), 'slot')} due {clock(slot.due, zone)} to {clock(last.slot.due, zone)}",)
     return (
@@ -180,8 +196,22 @@ def _coming_row(alike: Sequence[Planned], zone: tzinfo) -> tuple[Cell, ...]:
         Cell(
             text=f"{JOBS[slot.job]} {slot.policy}",
             value={**_named(slot), "slot": slot.id},
-            details=(f"at {slot.site}",),
+            details=at_site(slot.site),
         ),
-        Cell(text=ABSENT) if first.why is None else Cell(text=first.why.text, value=first.why.kind.value),
-        slot_state(first.state),
+        _why(alike),
+        _state(first.state),
     )
+
+
+def _why(alike: Sequence[Planned]) -> Cell:
+    """The first one's reason; that others' differ in whom they name alone needs no line for each."""
+    why = alike[0].why
+    if why is None:
+        return Cell(text=ABSENT)
+    details = () if all(each.why == why for each in alike) else ("and so the others",)
+    return Cell(text=why.text, value=why.kind.value, details=details)
+
+
+def _state(state: SlotState) -> Cell:
+    severity = Severity.NEUTRAL if state in _TO_COME else SLOT_STATES[state]
+    return Cell(text=_TO_COME.get(state, f"ends {state}"), value=state.value, severity=severity, badge=True)

@@ -11,8 +11,8 @@ from jobs.history import Job
 from jobs.quantity import number
 from jobs.slot import Slot, SlotState
 from jobs.tally import Tally
-from reports.cells import clock, count, iso, words
-from reports.document import ABSENT, Cell, Column, Document, Fact, Section, Severity, Table
+from reports.cells import at_site, clock, count, iso, words
+from reports.document import ABSENT, Cell, Column, Document, Fact, Scalar, Section, Severity, Table
 from reports.wording import JOBS
 
 SLOT_STATES: Final[Mapping[SlotState, Severity]] = {
@@ -58,6 +58,7 @@ def slots(listed: Sequence[Slot], counted: Tally, asked: Asked, *, zone: tzinfo)
             Fact(key="due", label="Were due", cell=count(counted.expected)),
             Fact(key="found", label="On record", cell=count(counted.found)),
             Fact(key="unmade", label="Not looked at yet", cell=_unmade(counted)),
+            *removed(counted, zone),
         ),
         facts=_facts(asked, zone),
         sections=(
@@ -91,6 +92,16 @@ def _facts(asked: Asked, zone: tzinfo) -> tuple[Fact, ...]:
 def _unmade(counted: Tally) -> Cell:
     many = sum(counted.unmade.values())
     return count(many, Severity.WARNING if many else Severity.NEUTRAL)
+
+
+def removed(counted: Tally, zone: tzinfo) -> tuple[Fact, ...]:
+    """How many are no more, because the settings keep none so old; nothing where all are there."""
+    if counted.removed_before is None:
+        return ()
+    day = f"{counted.removed_before.astimezone(zone):%Y-%m-%d}"
+    text = f"{number(counted.removed)} older than {day}, as [ledger] keep says"
+    value: Mapping[str, Scalar] = {"slots": counted.removed, "before": iso(counted.removed_before)}
+    return (Fact(key="removed", label="Removed", cell=Cell(text=text, value=value)),)
 
 
 def adds_up(counted: Tally) -> Cell:
@@ -178,7 +189,7 @@ def _row(slot: Slot, zone: tzinfo) -> tuple[Cell, ...]:
                 "attempts": slot.attempts,
                 "run": slot.run,
             },
-            details=(f"at {slot.site}",),
+            details=at_site(slot.site),
         ),
         Cell(
             text=clock(slot.due, zone),

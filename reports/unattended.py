@@ -9,14 +9,17 @@ from typing import Final
 from jobs import event
 from jobs.event import Event, Topic
 from jobs.history import Job
+from jobs.notice import Deliveries
 from jobs.policy import SiteName
-from jobs.quantity import counted
+from jobs.quantity import counted, number
+from jobs.setback import Setback
 from jobs.slot import OPEN, Slot, SlotState
 from jobs.tally import Tally
-from reports.cells import clock, count, iso
+from reports.cells import at_site, clock, count, iso, state
 from reports.cover import Cover
+from reports.deliveries import OF_CHANNELS, told
 from reports.document import Cell, Column, Fact, Section, Severity, Table
-from reports.slots import adds_up, mismatches, slot_state, states_table
+from reports.slots import adds_up, mismatches, removed, slot_state, states_table
 from reports.wording import JOBS
 
 TROUBLE: Final = frozenset(
@@ -41,6 +44,7 @@ _FOR_ALL: Final[Mapping[Topic, str]] = {
     Topic.OUTAGE: "The scheduler did not run for a while.",
 }
 _REASONS: Final = 3
+_TEXTS: Final = 10  # of what is worse than a record: each crash of a bad night bears its own moment
 _SUBJECTS: Final = 3
 _UNPROVEN: Final = "unproven/"  # the alarms of what was never proven yet: with every new policy there are some
 
@@ -49,12 +53,15 @@ _UNPROVEN: Final = "unproven/"  # the alarms of what was never proven yet: with 
 class Unattended:
     """What was due in the period, as it stood at its end, and what happened meanwhile.
 
-    `troubled` are the slots that had ended in a state of TROUBLE by then, the earliest due first.
+    `troubled` are the slots that had ended in a state of TROUBLE by then, the earliest due first; `setbacks` why runs
+    had not succeeded; `deliveries` what had become of the notices.
     """
 
     counted: Tally
     troubled: Sequence[Slot]
     events: Sequence[Event]
+    deliveries: Sequence[Deliveries] = ()
+    setbacks: Sequence[Setback] = ()
 
 
 _SLOTS: Final = (
@@ -63,6 +70,13 @@ _SLOTS: Final = (
     Column(key="when", title="Due"),
     Column(key="why", title="Why"),
     Column(key="state", title="State"),
+)
+_SETBACKS: Final = (
+    Column(key="reason", title="Reason"),
+    Column(key="runs", title="Runs", align="right"),
+    Column(key="when", title="When"),
+    Column(key="text", title="The newest said"),
+    Column(key="state", title="Ended"),
 )
 _EVENTS: Final = (
     Column(key="subject", title="Of what"),
@@ -76,19 +90,31 @@ _EVENTS: Final = (
 def sections(cover: Cover, known: Unattended) -> tuple[Section, ...]:
     """Whether the slots add up, the troubles among them, and what else happened. Nothing where nothing was ever due."""
     troubled = [slot for slot in known.troubled if cover.within(slot.tenant, slot.policy)]
-    events = [mine for each in known.events if each.topic in TOLD and (mine := _told_to(cover, each)) is not None]
+    others = TOLD - OF_CHANNELS
+    events = [mine for each in known.events if each.topic in others and (mine := _told_to(cover, each)) is not None]
+    deliveries = told(cover, known.deliveries, known.events)
     if not events and not was_due(known):
         return ()
     return (
         Section(
             key="slots",
             title="What was due",
-            paragraphs=(f"{adds_up(known.counted).text}.",),
-            tables=(states_table(known.counted.by_job), _troubles(troubled, cover)),
+            paragraphs=(f"{adds_up(known.counted).text}.", *_removed(known.counted, cover), *_open(known.counted)),
+            tables=(
+                states_table(known.counted.by_job),
+                *(() if cover.policy is not None else (_setbacks(known.setbacks, cover),)),
+                _troubles(troubled, cover),
+            ),
         ),
         *mismatches(known.counted),
         Section(key="events", title="What happened meanwhile", tables=(_register(events, cover),)),
+        *(() if deliveries is None else (deliveries,)),
     )
+
+
+def _removed(counted: Tally, cover: Cover) -> tuple[str, ...]:
+    """That a part of the time is older than what is kept."""
+    return tuple(f"Slots are not kept for ever: {each.cell.text}." for each in removed(counted, cover.zone))
 
 
 def was_due(known: Unattended) -> bool:
@@ -112,6 +138,42 @@ def _told_to(cover: Cover, happened: Event) -> Event | None:
     if happened.tenant is None and happened.topic in _FOR_ALL:
         return replace(happened, text=_FOR_ALL[happened.topic])
     return None
+
+
+def _open(counted: Tally) -> tuple[str, ...]:
+    """What waits at the end of a period waits for somebody to look, too: where nobody serves, all of it."""
+    many = sum(counted.by_state[state] for state in OPEN)
+    return (f"{number(many)} of them had not ended by the end of the period, or by now.",) if many else ()
+
+
+def _setbacks(setbacks: Iterable[Setback], cover: Cover) -> Table:
+    """One row for each trouble that runs met, also where another attempt went well."""
+    return Table(
+        key="setbacks",
+        title="Why runs did not succeed",
+        columns=_SETBACKS,
+        rows=tuple(_setback(each, cover) for each in setbacks),
+        empty="Every run that ended succeeded.",
+    )
+
+
+def _setback(of: Setback, cover: Cover) -> tuple[Cell, ...]:
+    until = () if of.first == of.last else (f"to {clock(of.last, cover.zone)}",)
+    return (
+        Cell(
+            text=of.kind or of.state.value,
+            value={"kind": of.kind or None, "job": of.job.value, "site": of.site, "vault": of.vault},
+            details=(f"{JOBS[of.job]} at {cover.site(of.site)}, vault {of.vault}",),
+        ),
+        Cell(
+            text=number(of.runs),
+            value={"runs": of.runs, "policies": of.policies},
+            details=(f"of {counted(of.policies, 'policy', 'policies')}",),
+        ),
+        Cell(text=clock(of.first, cover.zone), value={"first": iso(of.first), "last": iso(of.last)}, details=until),
+        Cell(text=of.text, value=of.text, details=() if of.text == of.first_text else (f"the first: {of.first_text}",)),
+        state(of.state),
+    )
 
 
 def _troubles(slots: Iterable[Slot], cover: Cover) -> Table:
@@ -144,7 +206,7 @@ def _trouble(alike: Sequence[Slot], cover: Cover) -> tuple[Cell, ...]:
                 "site": first.site,
                 "vault": first.vault,
             },
-            details=(f"at {cover.sites.get(first.site, first.site)}",),
+            details=at_site(first.site, cover.sites.get(first.site, "")),
         ),
         count(len(alike)),
         Cell(text=clock(first.due, cover.zone), value={"first": iso(first.due), "last": iso(last.due)}, details=until),
@@ -170,8 +232,8 @@ def _register(events: Iterable[Event], cover: Cover) -> Table:
 
 
 def _matter(happened: Event) -> str:
-    """What was never proven is one matter, and so is all that is well again."""
-    if happened.topic is Topic.RECOVERED:
+    """What was never proven is one matter, and so are all policies that are well again."""
+    if happened.topic is Topic.RECOVERED and happened.policy is not None:
         return ""
     return _UNPROVEN if happened.key.startswith(_UNPROVEN) else happened.key or happened.subject
 
@@ -182,7 +244,8 @@ def _row(alike: Sequence[Event], cover: Cover) -> tuple[Cell, ...]:
     subjects = tuple(dict.fromkeys(each.subject for each in alike))
     more = (f"and {counted(len(subjects) - _SUBJECTS, 'other')}",) if len(subjects) > _SUBJECTS else ()
     texts = tuple(dict.fromkeys(each.text for each in reversed(alike)))
-    others = (f"and {counted(len(texts) - _REASONS, 'other text')}",) if len(texts) > _REASONS else ()
+    most = _REASONS if worst is event.Severity.INFO else _TEXTS
+    others = (f"and {counted(len(texts) - most, 'other text')}",) if len(texts) > most else ()
     return (
         Cell(text=subjects[0], value=subjects, details=(*subjects[1:_SUBJECTS], *more)),
         Cell(
@@ -191,7 +254,7 @@ def _row(alike: Sequence[Event], cover: Cover) -> tuple[Cell, ...]:
             details=() if len(alike) == 1 else (f"to {clock(last.at, cover.zone)}",),
         ),
         count(len(alike)),
-        Cell(text=texts[0], value=texts, details=(*texts[1:_REASONS], *others)),
+        Cell(text=texts[0], value=texts, details=(*texts[1:most], *others)),
         Cell(
             text=first.topic.value,
             value={

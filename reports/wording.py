@@ -13,6 +13,7 @@ CONTROLS: Final[Mapping[ControlName, str]] = {
     ControlName.RECOVERY_POINT: "Recovery point",
     ControlName.REPLICA_LAG: "Replica lag",
     ControlName.PARITY: "Parity",
+    ControlName.AUDIT: "Audit",
     ControlName.CHECK: "Check",
     ControlName.RESTORE_TEST: "Restore test",
     ControlName.RESTORE_TIME: "Restore time",
@@ -21,10 +22,12 @@ CONTROLS: Final[Mapping[ControlName, str]] = {
 JOBS: Final[Mapping[Job, str]] = {
     Job.BACKUP: "backup",
     Job.REPLICATE: "replicate",
+    Job.AUDIT: "audit",
     Job.CHECK: "check",
     Job.RESTORE_TEST: "restore test",
     Job.RETENTION: "retention",
     Job.RESTORE: "restore",
+    Job.REPORT: "report",
 }
 
 # {measured} {limit} {many} {detail} {wanted} {site}; `many` is the count with its noun from _NOUNS.
@@ -39,6 +42,10 @@ _SENTENCES: Final[Mapping[GapCode, str]] = {
     GapCode.NOTHING_IN_COMMON: "The two sites have no recovery point in common.",
     GapCode.TREES_DIFFER: "The two sites hold different content for {many}. This must never happen.",
     GapCode.POINTS_OVERTAKEN: "{many} never arrived at {site}, though newer ones did.",
+    GapCode.NEVER_AUDITED: "The stored files at {site} were never audited.",
+    GapCode.STORED_FILES_DAMAGED: "The audit found {many} damaged, the first: {detail}. No later one found all sound.",
+    GapCode.NO_CLEAN_AUDIT: "No audit of the stored files at {site} ever ended clean.",
+    GapCode.AUDIT_TOO_OLD: "The last clean audit is {measured} old; {limit} is allowed.",
     GapCode.NEVER_CHECKED: "The repository at {site} was never checked.",
     GapCode.DAMAGE_FOUND: "The check found {many}; no later check has seen the same data sound.",
     GapCode.NO_CLEAN_CHECK: "No check of the repository at {site} ever ended clean.",
@@ -64,6 +71,7 @@ _NOUNS: Final[Mapping[GapCode, tuple[str, str]]] = {
     GapCode.FILES_WERE_CHANGING: ("file", "files"),
     GapCode.TREES_DIFFER: ("recovery point", "recovery points"),
     GapCode.POINTS_OVERTAKEN: ("recovery point", "recovery points"),
+    GapCode.STORED_FILES_DAMAGED: ("file", "files"),
     GapCode.DAMAGE_FOUND: ("error", "errors"),
     GapCode.DIFFERENCES_FOUND: ("difference", "differences"),
     GapCode.FILES_CHANGED_IN_TEST: ("file", "files"),
@@ -111,6 +119,13 @@ METHOD: Final[tuple[tuple[str, str], ...]] = (
         "Parity",
         "Points of both sites joined on the snapshot they were copied from. Equal means that the same tree of content "
         "hashes stands at both. A point that differs, or that newer ones overtook on the way, is a miss.",
+    ),
+    (
+        "Audit",
+        "Every stored file is read and its SHA-256 compared with its name, which needs neither the password nor the "
+        "backup tool. Counted from the end of the last one that found nothing; damage stands until another finds none. "
+        "Judged where audits are due or promised, or one was made. It proves what is stored, not that it is complete: "
+        "that is the check's.",
     ),
     (
         "Check",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -83,6 +84,14 @@ def test_slots_in_trouble_are_counted_by_state_and_can_be_listed() -> None:
     )
     well = the("slots", day={SlotState.SUCCEEDED: 1, SlotState.COALESCED: 0})
     assert (well.level, well.text) == (Level.OK, "1 slot due in the last 24 h, none in trouble")
+
+
+@pytest.mark.parametrize("changes", [{"lease": None, "alive": None}, {"alive": False}])
+def test_no_slots_where_nobody_makes_any_are_no_good_news(changes: dict[str, Any]) -> None:
+    found = the("slots", **changes)
+    assert (found.level, found.hint[:12]) == (Level.WARNING, "tandem serve")
+    assert "no serve runs" in found.text
+    assert the("slots", **changes, scheduled=False).level is Level.OK
 
 
 def notice(number: int, age: timedelta, state: NoticeState = NoticeState.DELIVERED, **changes: Any) -> Notice:
@@ -172,7 +181,7 @@ def all_checks(scene: Scene, **changes: Any) -> tuple[Check, ...]:
     [
         (green, {}, Level.OK, 0),
         (green, {"day": {SlotState.MISSED: 1}}, Level.WARNING, 1),
-        (green, {"alive": False}, Level.CRITICAL, 1),
+        (green, {"alive": False}, Level.CRITICAL, 2),
         (mixed, {}, Level.CRITICAL, 3),
         (red, {}, Level.CRITICAL, 4),
     ],
@@ -232,3 +241,30 @@ def test_the_checks_for_machines_and_people(golden: Callable[[str, str], None]) 
     assert isinstance(made, Document)
     assert isinstance(made.sections[0], Section)
     golden("checks.txt", terminal.text(made, width=120))
+
+
+def test_where_all_is_well_the_first_line_says_how_many_were_looked_at() -> None:
+    well = [Check(name=f"c{number}", level=Level.OK, text="as promised") for number in range(2)]
+    assert nagios(well) == (
+        "TANDEM OK - 2 checks, all well | checks=2 bad=0\nOK c0: as promised\nOK c1: as promised\n",
+        Level.OK,
+    )
+
+
+def test_the_next_step_is_there_for_machines_where_there_is_one() -> None:
+    made = document(
+        [Check(name="a", level=Level.OK, text="t"), Check(name="b", level=Level.WARNING, text="t", hint="h")]
+    )
+    rows = json.loads(render_json.render(made))["sections"][0]["tables"][0]["rows"]
+    assert [(row["hint"]["text"], row["hint"]["value"]) for row in rows] == [("—", None), ("h", "h")]
+
+
+def test_a_policy_that_promises_nothing_is_told_to_promise_something() -> None:
+    """No control is judged then, and none fails; and yet nothing is known to be well."""
+    (judged, *_) = assess([green().policies[0]], (), (), NOW)
+    (promise,) = (check for check in checks([replace(judged, controls=())], service(), NOW) if "policy" in check.name)
+    assert (promise.level, promise.text, promise.hint) == (
+        Level.CRITICAL,
+        "nothing was promised",
+        "set objectives for it",
+    )

@@ -91,4 +91,16 @@ def test_a_lock_names_its_maker_what_it_blocks_and_what_to_do() -> None:
     rows = json.loads(render_json.render(told([DEAD, FOREIGN])))["sections"][0]["tables"][0]["rows"]
     assert [row["kind"]["value"]["kind"] for row in rows] == ["dead", "foreign"]
     assert rows[0]["repository"]["value"]["site"] == "primary"
-    assert len(rows[1]["blocks"]["value"]) == len(Job) + 2
+    assert len(rows[1]["blocks"]["value"]) == len(set(Job) - {Job.AUDIT, Job.REPORT}) + 2
+
+
+def test_a_finding_names_what_it_is_of_and_the_next_step_where_there_are_such() -> None:
+    bare = Finding(check="restic", subject="", grade=Grade.OK, text="it is there")
+    document = doctor.doctor([bare, finding(Grade.FAILED)])
+    assert document.headline is not None
+    assert document.headline.badge
+    (table,) = document.sections[0].tables
+    cells = [cell for row in table.rows for cell in row]
+    details = [cell.details for cell in cells if cell.details]
+    assert sorted(details) == [("Next: do this",), ("one",)]
+    assert all(row[0].badge for row in table.rows)

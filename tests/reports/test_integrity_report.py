@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.history import Job, RunState
+from jobs.history import AuditResult, Job, RunState
 from jobs.policy import PolicyName, TenantName
 from reports import html, render_json, terminal
 from reports.document import Document, Severity
@@ -98,6 +98,47 @@ def test_a_report_cut_to_a_policy_still_counts_the_check_that_another_policy_had
         "restore-test",
         "all",
     ]
+
+
+def test_an_audit_stands_beside_the_check_with_what_it_read_and_the_damaged_files_by_name() -> None:
+    scene = green()
+    of = scene.policies[0]
+    result = AuditResult(
+        files=1234, bytes=5_000_000, damaged=4, control=True, findings=("a: x", "b: x", "c: x", "d: x")
+    )
+    rotten = run(of, Job.AUDIT, NOW - DAY, result, at="secondary", state=RunState.FAILED)
+    sound = run(of, Job.AUDIT, NOW - DAY, AuditResult(files=9, bytes=900, control=True))
+    found = report(replace(scene, runs=(*scene.runs, rotten, sound)))
+    rows = {
+        (row["copy"]["text"], row["copy"]["value"]["site"]): row["check"]
+        for row in table(found, f"tenant-{of.tenant}", "verdicts")
+    }
+    bad, good = rows[of.name, "secondary"], rows[of.name, "primary"]
+    assert (bad["severity"], good["severity"]) == ("bad", "good")
+    assert bad["value"]["audit_run"] == rotten.id
+    told = ("audit_files", "audit_bytes", "audit_damaged", "audit_age_verdict")
+    assert [bad["value"][name] for name in told] == [1234, 5_000_000, 4, "missed"]
+    assert [good["value"][name] for name in told] == [9, 900, 0, "no-objective"]
+    assert bad["details"][-4:] == ["a: x", "b: x", "c: x", "and 1 more"]
+    gaps = [str(row) for row in table(found, f"tenant-{of.tenant}", "gaps") if "4 files damaged" in str(row)]
+    assert len(gaps) == 2  # both policies of the repository
+    assert all("the first: a: x" in gap for gap in gaps)
+    assert found["headline"]["value"] == "missed"
+
+
+def test_where_nobody_asks_for_audits_nothing_is_said_of_them() -> None:
+    for row in table(report(green()), "tenant-minfopra", "verdicts"):
+        assert not any("audit" in name for name in row["check"]["value"])
+
+
+def test_an_audit_that_is_due_and_never_was_is_not_proven() -> None:
+    scene = green()
+    wanted = replace(scene.policies[0], objectives=replace(scene.policies[0].objectives, audit_age=8 * DAY))
+    found = report(replace(scene, policies=(wanted, *scene.policies[1:])))
+    row = next(row for row in table(found, f"tenant-{wanted.tenant}", "verdicts") if row["copy"]["text"] == wanted.name)
+    assert row["check"]["severity"] == "bad"
+    assert row["check"]["details"][-1] == "audit: never"
+    assert found["headline"]["value"] == "not-proven"
 
 
 def test_a_past_period_speaks_of_its_end_and_later_facts_change_nothing() -> None:

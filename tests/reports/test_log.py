@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.log import EventLog, Form, Level, LogRecord, journal_fields, journal_line, json_line, text_line
+from reports.log import (
+    PRIORITIES,
+    EventLog,
+    Form,
+    Level,
+    LogRecord,
+    journal_fields,
+    journal_line,
+    json_line,
+    text_line,
+)
 from targets.secret import Secret
 
 AT = datetime(2026, 11, 21, 22, 15, 3, 120_999, tzinfo=UTC)
@@ -120,3 +130,21 @@ def test_threads_never_mix_their_lines(tmp_path: Path) -> None:
             told.result()
     lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     assert sorted(lines) == sorted(text_line(record) for record in longs * 20)
+
+
+def test_levels_are_syslogs_as_the_journal_keeps_them() -> None:
+    assert {level.value: PRIORITIES[level] for level in Level} == {"debug": 7, "info": 6, "warning": 4, "error": 3}
+
+
+def test_yes_and_no_and_figures_are_written_as_anybody_writes_them() -> None:
+    fields = {"on": True, "off": False, "exact": 0.12345, "whole": 3}
+    record = LogRecord(at=AT.replace(microsecond=500_400), level=Level.INFO, event="x", message="m", fields=fields)
+    assert text_line(record).endswith("x: m on=true off=false exact=0.123 whole=3")
+    assert text_line(record).startswith("2026-11-21T22:15:03.500Z ")
+    assert [journal_fields(record)[f"TANDEM_{name}"] for name in ("ON", "OFF", "EXACT")] == ["true", "false", "0.123"]
+
+
+def test_a_record_has_left_us_once_it_was_said(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as stream:
+        EventLog(stream, Form.TEXT).say(LogRecord(at=AT, level=Level.INFO, event="x", message="m"))
+        assert (tmp_path / "log").read_bytes().endswith(b"x: m\n")

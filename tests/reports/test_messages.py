@@ -141,3 +141,39 @@ def test_a_digest_of_nothing_says_so() -> None:
     empty = Bundle(route=OPS, events=(), key=":digest:")
     assert messages.digest_subject(empty, {}, NOW, NOW).startswith("digest: no slot ended, 0 troubles;")
     assert messages.digest_body(empty, {}, NOW, NOW).endswith("Still open: none.\n\nTroubles:\n  none")
+
+
+def test_an_event_says_of_whom_it_is_as_far_as_it_is_anybodys() -> None:
+    told = (event(), event(policy=None), event(policy=None, tenant=None))
+    assert [messages.body(bundle(each)).splitlines()[2:] for each in told] == [
+        ["  (tenant minfopra, policy files)"],
+        ["  (tenant minfopra)"],
+        [],
+    ]
+
+
+def test_fifty_are_listed_and_nothing_is_left_out_of_fifty() -> None:
+    fifty = [event(text=f"number {n}") for n in range(50)]
+    assert "earlier" not in messages.body(bundle(*fifty))
+    assert messages.body(bundle(*fifty, event(text="one more"))).startswith("… and 1 earlier.")
+    assert "more;" not in messages.letter("Op", [notice(n) for n in range(50)], NOW)[1]
+
+
+def test_a_letter_of_several_was_tried_as_often_as_the_one_that_was_tried_most() -> None:
+    _, text = messages.letter("Op", [notice(7, attempts=1), notice(8, attempts=4), notice(9)], NOW)
+    assert "after 4 tries that failed" in text
+
+
+def test_a_digest_in_which_nothing_ended_says_none_and_lists_no_slot_that_ended_well_twice() -> None:
+    loud = (event(Topic.FAILED), event(Topic.DAMAGE_FOUND))  # which are told above
+    quiet = bundle(event(Topic.SUCCEEDED), event(Topic.SETTINGS_RELOADED, subject="settings"), *loud)
+    body = messages.digest_body(quiet, {SlotState.SUCCEEDED: 0}, NOW, NOW).splitlines()
+    assert body[1] == "  none"
+    assert body[body.index("Also:") :] == ["Also:", "- 2026-11-21 03:00 UTC  settings-reloaded: settings"]
+
+
+def test_a_subject_of_just_the_length_is_left_whole() -> None:
+    room = 160 - len("[Op] ")
+    assert messages.letter("Op", [notice(subject="x" * room)], NOW)[0] == f"[Op] {'x' * room}"
+    longer = messages.letter("Op", [notice(subject="x" * (room + 1))], NOW)[0]
+    assert (len(longer), longer[-2:]) == (160, "x…")

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.event import Topic
 from jobs.failure import Failure, FailureKind
-from jobs.history import BackupResult, Job, Owner, RestoreTestResult, RunRecord, RunState
+from jobs.history import BackupResult, Job, Owner, RecoveryPoint, RestoreTestResult, RunRecord, RunState
 from jobs.integrity import assess
 from jobs.policy import Objectives, Paths, Policy, PolicyName, SiteName, TenantName, VaultName
 from jobs.slot import SlotState
@@ -205,3 +205,53 @@ def test_nothing_is_kept_between_two_expositions_nor_shared_with_others() -> Non
     assert "minfopra" not in exposition(QUIET).text
     assert exposition(QUIET) == exposition(QUIET)
     assert not any(family.name.startswith("tandem") for family in REGISTRY.collect())
+
+
+def test_a_recovery_point_that_there_is_shows_its_time_and_how_old_it_was_when_judged() -> None:
+    policy = Policy(
+        name=POLICY,
+        tenant=TENANT,
+        source=Paths(paths=("/srv",)),
+        vault=VAULT,
+        site=SITE,
+        objectives=Objectives(rpo=timedelta(hours=24)),
+    )
+    backup = run(Job.BACKUP, RunState.SUCCEEDED)
+    point = RecoveryPoint(
+        snapshot="5" * 64,
+        origin="5" * 64,
+        tenant=TENANT,
+        policy=POLICY,
+        site=SITE,
+        vault=VAULT,
+        run=backup.id,
+        time=NOW - 2 * HOUR,
+        tree="7" * 64,
+        seen_at=NOW - HOUR,
+    )
+    facts = replace(QUIET, places=[PlaceFacts.of(each) for each in assess([policy], [backup], [point], NOW)])
+    place = {"tenant": TENANT, "policy": POLICY, "site": SITE}
+    assert value(facts, "recovery_point_timestamp_seconds", **place) == (NOW - 2 * HOUR).timestamp()
+    assert value(facts, "measured_seconds", **place, control="recovery-point") == 7200
+    assert value(facts, "promise_broken", **place, control="recovery-point") == 0
+
+
+def test_an_age_is_never_negative_and_an_end_that_is_not_known_is_the_beginning() -> None:
+    ahead = replace(
+        QUIET,
+        waiting={Job.BACKUP: [NOW + HOUR]},
+        channels=[ChannelFacts(channel="ops", pending=1, oldest=NOW + HOUR), ChannelFacts(channel="chat")],
+        dead_man=DeadManFacts(),
+    )
+    assert value(ahead, "slots_oldest_waiting_seconds", job="backup") == 0
+    assert value(ahead, "notices_oldest_pending_seconds", channel="ops") == 0
+    assert value(ahead, "notices_oldest_pending_seconds", channel="chat") == 0
+    assert value(ahead, "notices_given_up", channel="chat") == 0
+    assert value(ahead, "dead_man_heard_timestamp_seconds") == 0
+    assert value(ahead, "dead_man_failures") == 0
+    begun = replace(run(Job.CHECK, RunState.INTERRUPTED), finished_at=None)
+    assert LastRun.of(begun) == LastRun(state=RunState.INTERRUPTED, ended_at=begun.started_at, seconds=0.0)
+
+
+def test_what_has_no_labels_is_written_without_braces() -> None:
+    assert "\ntandem_healthy 1.0\n" in exposition(QUIET).text

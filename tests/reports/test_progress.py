@@ -94,3 +94,13 @@ def test_many_threads_may_report_at_once() -> None:
         list(pool.map(work, [f"step {n}" for n in range(20)]))
     lines = log.getvalue().splitlines()
     assert sorted(lines) == sorted([f"step {n}: {what}" for n in range(20) for what in ("started", "done")])
+
+
+def test_a_step_that_has_ended_and_begins_again_is_announced_again() -> None:
+    log = io.StringIO()
+    with LogDisplay(log) as progress:
+        for _ in range(2):
+            progress.update("copy", HALF)
+            progress.update("copy", HALF)
+            progress.finish("copy")
+    assert log.getvalue().splitlines() == ["copy: started", "copy: done"] * 2

@@ -12,11 +12,11 @@ from typing import Any, Final
 import pytest
 
 from jobs.agenda import births, lines_of
-from jobs.dispatch import dispatch
+from jobs.dispatch import Closing, Moves, Wait, dispatch
 from jobs.forecast import Planned, forecast
 from jobs.history import Job
 from jobs.policy import Policy, PolicyName
-from jobs.slot import Line, Slot, SlotState
+from jobs.slot import Line, Slot, SlotState, Why, WhyKind
 from reports import html, render_json, schedule, terminal
 from reports.document import Document
 from tests.jobs.making import DAY, HOUR, NOW, policy, run, situation, slot, timetable
@@ -146,13 +146,25 @@ def test_every_slot_of_a_forecast_is_counted_and_those_of_an_outage_are_one_row(
     found = read(made)
     assert sum(row["time"]["value"]["slots"] for row in rows(made)) == len(each)
     assert found["summary"]["runs"]["value"] == sum(one.starts_at is not None for one in each)
-    assert found["summary"]["others"]["value"] == sum(one.starts_at is None for one in each)
+    others, waiting = (found["summary"][key]["value"] for key in ("others", "waiting"))
+    assert (others + waiting, waiting) == (
+        sum(one.starts_at is None for one in each),
+        sum(one.state is SlotState.DUE for one in each),
+    )
     outage = [row for row in rows(made) if row["time"]["value"]["slots"] > 1]
     assert {(row["job"]["value"]["job"], row["state"]["value"]) for row in outage} == {
         ("backup", "coalesced"),
         ("replicate", "coalesced"),
     }
     assert outage[0]["time"]["details"] == ["5 slots due 2026-11-20 05:00 +01:00 to 2026-11-20 21:00 +01:00"]
+
+
+def test_nothing_that_is_to_come_is_said_to_have_succeeded() -> None:
+    told = {row["state"]["value"]: (row["state"]["text"], row["state"]["severity"]) for row in rows(coming(planned()))}
+    assert told["succeeded"] == ("runs", "neutral")
+    assert told["coalesced"] == ("ends coalesced", "neutral")
+    assert told["due"][0] == "waits until later"
+    assert "✓" not in terminal.text(coming(planned()))
 
 
 def test_where_nothing_comes_it_says_so() -> None:
@@ -165,3 +177,27 @@ def test_both_look_as_they_did(width: int, golden: Callable[[str, str], None]) -
     pages = (terminal.text(now(lines, slots), width=width), terminal.text(coming(planned()), width=width))
     assert all(max(map(len, page.splitlines())) <= width for page in pages)
     golden(f"schedule-{width}.txt", "\n".join(pages))
+
+
+def test_lines_stand_in_the_order_of_their_jobs_however_they_are_told() -> None:
+    lines, slots = world()
+    jobs = [row["job"]["value"]["job"] for row in rows(now(lines[::-1], slots, ["files"]))]
+    assert jobs == sorted(jobs, key=list(Job).index)
+    assert rows(now(lines[::-1], slots[::-1])) == rows(now(lines, slots))
+
+
+def test_who_waits_for_a_moment_is_told_until_when_and_who_does_not_is_not() -> None:
+    lines, slots = world(POLICIES[:1], NOW - 4 * HOUR)
+    early = slot(Job.CHECK, due=NOW + HOUR)
+    found = {row["job"]["value"]["job"]: row["why"]["text"] for row in rows(now(lines, [*slots, early], ["files"]))[:3]}
+    assert found["check"] == "it is due at 2026-11-21 04:00 UTC, until 2026-11-21 05:00 +01:00 at least"
+    assert "at least" not in found["replicate"]
+
+
+def test_the_newest_of_a_line_is_spoken_of_whatever_becomes_of_it() -> None:
+    older, newer = slot(due=NOW - HOUR), slot(due=NOW)
+    waits = Wait(slot=older, why=Why(kind=WhyKind.HELD, text="somebody holds it"))
+    ends = Closing(slot=newer, state=SlotState.SKIPPED, why=Why(kind=WhyKind.POLICY_GONE, text="it is gone"))
+    moves = Moves(closings=(ends,), starts=(), waits=(waits,))
+    (row,) = rows(schedule.now([PolicyName("files")], [], [newer, older], moves, at=NOW, zone=ZONE))
+    assert (row["what"]["value"], row["why"]["text"]) == ("ends skipped", "it is gone")

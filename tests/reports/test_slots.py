@@ -167,3 +167,35 @@ def test_the_page_looks_as_it_did(width: int, golden: Callable[[str, str], None]
     assert all(state.value in page for state in SlotState)
     assert number(found["summary"]["due"]["value"]) in page
     golden(f"slots-{width}.txt", page)
+
+
+@pytest.mark.parametrize(
+    ("asked", "subtitle", "span"),
+    [
+        (Asked(), "", None),
+        (Asked(since=NOW), "since 2026-11-21 04:00 +01:00", {"since": "2026-11-21T03:00:00Z", "until": None}),
+        (Asked(until=NOW), "before 2026-11-21 04:00 +01:00", {"since": None, "until": "2026-11-21T03:00:00Z"}),
+    ],
+    ids=["all", "open at its end", "open at its beginning"],
+)
+def test_a_time_that_is_open_at_an_end_says_so(asked: Asked, subtitle: str, span: dict[str, str | None] | None) -> None:
+    made, found = told([], asked=asked)
+    assert made.subtitle == subtitle
+    assert found.get("facts", {}).get("span", {"value": None})["value"] == span
+
+
+def test_where_nothing_was_due_no_row_of_nothing_is_shown_and_a_slot_without_a_reason_has_a_dash() -> None:
+    made, found = told([slot(due=NOW)], Tally(expected=0, found=0))
+    assert table(found, "states") == []
+    assert "Nothing was due." in terminal.text(made, width=80)
+    (row,) = table(found, "slots")
+    assert (row["why"]["text"], row["why"]["value"]) == ("—", None)
+
+
+def test_a_verdict_and_a_state_are_badges_and_an_id_can_be_copied() -> None:
+    assert all(adds_up(each).badge for each in (WELL, BAD, replace(WELL, unmade={Job.BACKUP: 1})))
+    made, _ = told(of_each_state(), BAD)
+    (mismatches,) = [part.tables[0] for part in made.sections if part.key == "mismatches"]
+    assert [column.code for column in mismatches.columns] == [True, False]
+    (listed,) = [part.tables[0] for part in made.sections if part.key == "slots"]
+    assert all(row[-1].badge for row in listed.rows)

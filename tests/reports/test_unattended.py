@@ -12,11 +12,14 @@ import pytest
 
 from jobs.event import SEVERITIES, Event, Topic
 from jobs.event import Severity as Loudness
-from jobs.history import Job
+from jobs.history import Job, RunState
+from jobs.notice import Deliveries
 from jobs.policy import PolicyName, SiteName, TenantName, VaultName
+from jobs.setback import Setback
 from jobs.slot import Slot, SlotState, Why, WhyKind
 from jobs.tally import Tally
 from reports import html, render_json, terminal
+from reports.deliveries import OF_CHANNELS
 from reports.document import Document, Severity, printable
 from reports.integrity import integrity
 from reports.unattended import TOLD, TROUBLE, Unattended
@@ -99,13 +102,15 @@ def test_every_trouble_of_a_slot_and_every_topic_of_an_event_is_named_everywhere
         for state in TROUBLE:
             assert state.value in page
             assert f"the reason of {state}" in page
-        for topic in TOLD:
+        for topic in TOLD - OF_CHANNELS:
             assert f"what is known of {topic}" in page
             assert topic.value in page
+        assert f"what is known of {Topic.CHANNEL_AWAY}" in page
         for topic in set(Topic) - TOLD:
             assert f"what is known of {topic}" not in page
     assert {row["state"]["value"] for row in rows(made, "slots", "troubles")} == {state.value for state in TROUBLE}
-    assert {row["what"]["value"]["topic"] for row in rows(made, "events", "events")} == {topic.value for topic in TOLD}
+    told = {row["what"]["value"]["topic"] for row in rows(made, "events", "events")}
+    assert told == {topic.value for topic in TOLD - OF_CHANNELS}
     assert {state.value for state in SlotState} < {row["state"]["value"] for row in rows(made, "slots", "states")}
 
 
@@ -125,7 +130,8 @@ def test_slots_that_ended_alike_are_one_row_with_count_span_and_reasons() -> Non
 
 
 def test_events_of_one_matter_are_one_row_and_of_two_are_two() -> None:
-    events = [happened(Topic.LOCK_STALE, 100 - number, text=f"text {number}", key="lock/a") for number in range(99)]
+    quiet = {"key": "lock/a", "severity": Loudness.INFO}
+    events = [happened(Topic.LOCK_STALE, 100 - number, text=f"text {number}", **quiet) for number in range(99)]
     events += [happened(Topic.LOCK_STALE, 1, key="lock/b", subject="another"), happened(Topic.LOCK_REMOVED, 1)]
     first, *others = rows(report(unattended((), events)), "events", "events")
     assert first["times"]["value"] == 99
@@ -133,6 +139,71 @@ def test_events_of_one_matter_are_one_row_and_of_two_are_two() -> None:
     assert [first["text"]["text"], *first["text"]["details"]] == ["text 98", "text 97", "text 96", "and 96 other texts"]
     assert len(first["text"]["value"]) == 99
     assert [row["times"]["value"] for row in others] == [1, 1]
+
+
+def test_each_crash_of_a_bad_night_is_named_and_of_records_the_latest() -> None:
+    crashes = [
+        happened(Topic.SERVE_TOOK_OVER, number, text=f"crash {number}", key="serve") for number in range(12, 0, -1)
+    ]
+    starts = [happened(Topic.SERVE_STARTED, number, text=f"start {number}", key="serve") for number in range(12, 0, -1)]
+    crashed, started = rows(report(unattended((), [*crashes, *starts])), "events", "events")
+    assert [crashed["text"]["text"], *crashed["text"]["details"]] == [
+        *(f"crash {number}" for number in range(1, 11)),
+        "and 2 other texts",
+    ]
+    assert [started["text"]["text"], *started["text"]["details"]] == [
+        "start 1",
+        "start 2",
+        "start 3",
+        "and 9 other texts",
+    ]
+
+
+def test_a_ledger_that_is_well_again_is_not_lost_among_policies_that_are() -> None:
+    well = [
+        happened(Topic.RECOVERED, number, text=f"slot {number}", key=f"line {number}") for number in range(50, 10, -1)
+    ]
+    ledger = happened(Topic.RECOVERED, 5, tenant=None, policy=None, subject="ledger", text="It refused", key="ledger")
+    service: dict[str, Any] = {"tenant": None, "policy": None}
+    chat = [
+        happened(Topic.RECOVERED, number, text=f"again {number}", key="chat", **service) for number in range(9, 5, -1)
+    ]
+    found = rows(report(unattended((), [*well, *chat, ledger])), "events", "events")
+    assert [(row["times"]["value"], row["text"]["text"]) for row in found] == [
+        (40, "slot 11"),
+        (4, "again 6"),
+        (1, "It refused"),
+    ]
+
+
+def test_every_reason_for_which_runs_did_not_succeed_is_a_row_of_its_own() -> None:
+    """Also where another attempt went well, so that no slot tells of it."""
+    setback = Setback(
+        job=Job.BACKUP,
+        site=SiteName("primary"),
+        vault=VaultName("one"),
+        state=RunState.FAILED,
+        kind="disk-full",
+        runs=1200,
+        policies=7,
+        first=NOW - 3 * HOUR,
+        last=NOW - HOUR,
+        first_text="first words",
+        text="last words",
+    )
+    killed = replace(
+        setback, kind="", state=RunState.INTERRUPTED, runs=1, policies=1, first=NOW - HOUR, first_text="last words"
+    )
+    made = report(replace(unattended(), setbacks=[setback, killed]))
+    full, cut_off = rows(made, "slots", "setbacks")
+    assert full["reason"]["value"] == {"kind": "disk-full", "job": "backup", "site": "primary", "vault": "one"}
+    assert (full["runs"]["text"], full["runs"]["value"]) == ("1,200", {"runs": 1200, "policies": 7})
+    assert full["when"]["value"] == {"first": "2026-11-21T04:30:00Z", "last": "2026-11-21T06:30:00Z"}
+    assert (full["text"]["text"], full["text"]["details"]) == ("last words", ["the first: first words"])
+    assert (cut_off["reason"]["text"], cut_off["text"].get("details", [])) == ("interrupted", [])
+    for page in renderings(made):
+        assert "first words" in page
+    assert "last words" not in terminal.text(report(replace(unattended(), setbacks=[setback]), policy=PolicyName("x")))
 
 
 def test_what_was_never_proven_is_one_row_and_so_is_all_that_is_well_again() -> None:
@@ -182,6 +253,82 @@ def test_a_report_cut_to_a_tenant_holds_nothing_of_another() -> None:
         "lock-stale",
     ]
     assert "minfopra of disk-filling" in terminal.text(report(known), width=400)
+
+
+def told(made: Document) -> dict[str, Any]:
+    """The register of what was told, by channel."""
+    return {row["channel"]["text"]: row for row in rows(made, "told", "told")}
+
+
+def of_channel(topic: Topic, minutes: int, name: str = "chat", text: str = "why (channel-refused)") -> Event:
+    """A channel went away, or was back, so many minutes ago."""
+    return happened(topic, minutes, tenant=None, policy=None, key=f"delivery/{name}", text=text)
+
+
+def test_each_channel_is_named_with_what_it_took_late_or_never_and_when_it_was_away() -> None:
+    away = [of_channel(Topic.CHANNEL_AWAY, 90), of_channel(Topic.CHANNEL_BACK, 30)]
+    known = replace(
+        unattended((), away),
+        deliveries=[
+            Deliveries(channel="chat", made=1250, at_once=1200, late=50, longest=timedelta(minutes=61)),
+            Deliveries(channel="mail", made=3, carried=2, at_once=5),
+            Deliveries(channel="sms", made=4, at_once=1, given_up=2, waiting=1),
+            Deliveries(channel="pager", made=1, waiting=1),
+        ],
+    )
+    made = report(known)
+    assert {name: row["state"]["text"] for name, row in told(made).items()} == {
+        "chat": "late",
+        "mail": "delivered",
+        "pager": "waiting",
+        "sms": "given up",
+    }
+    chat, mail = told(made)["chat"], told(made)["mail"]
+    assert chat["became"]["text"] == "1,200 at once, 50 late"
+    assert chat["became"]["value"]["longest_seconds"] == 3660
+    assert chat["away"]["text"] == "2026-11-21 07:00 +01:00 to 2026-11-21 08:00 +01:00: why (channel-refused)"
+    assert chat["away"]["value"] == ["2026-11-21T06:00:00Z/2026-11-21T07:00:00Z why (channel-refused)"]
+    assert (mail["notices"]["text"], mail["notices"]["value"]) == ("5", {"made": 3, "carried": 2})
+    assert mail["notices"]["details"] == ["2 made before"]
+    for page in renderings(made):
+        assert "1,200 at once, 50 late" in page
+        assert "why (channel-refused)" in page
+
+
+def test_an_absence_that_the_period_cuts_is_open_at_that_end() -> None:
+    began, ends = [of_channel(Topic.CHANNEL_AWAY, 30)], [of_channel(Topic.CHANNEL_BACK, 30)]
+    for events, text, value, state in (
+        (began, "2026-11-21 08:00 +01:00 to the end: why (channel-refused)", "2026-11-21T07:00:00Z/.. why", "away"),
+        (ends, "before the period to 2026-11-21 08:00 +01:00", "../2026-11-21T07:00:00Z", "was away"),
+    ):
+        row = told(report(unattended((), events)))["chat"]
+        assert (row["away"]["text"], row["state"]["text"]) == (text, state)
+        assert row["away"]["value"][0].startswith(value)
+
+
+def test_a_storm_of_absences_is_a_row_of_bounded_length() -> None:
+    """Also where two of one kind follow each other: a crash was between them."""
+    events = [
+        of_channel(topic, 9000 - number, text=f"why {number}")
+        for number in range(1000)
+        for topic in (Topic.CHANNEL_AWAY, Topic.CHANNEL_AWAY, Topic.CHANNEL_BACK, Topic.CHANNEL_BACK)
+    ]
+    (row,) = told(report(unattended((), events))).values()
+    assert len(row["away"]["value"]) == 100
+    assert row["away"]["text"].endswith("why 999")
+    assert row["away"]["details"][-1] == "and 997 other times"
+    assert len(row["away"]["details"]) == 3
+
+
+def test_a_tenant_is_told_what_became_of_his_notices_and_nothing_of_the_channel() -> None:
+    known = replace(unattended((), [of_channel(Topic.CHANNEL_AWAY, 9, "secret")]), deliveries=[])
+    made = report(known, tenant=CUSTOMS)
+    assert told(made) == {}
+    assert "secret" not in "".join(renderings(made))
+    assert "No notice was made that tells of this tenant alone." in terminal.text(made)
+    own = replace(known, deliveries=[Deliveries(channel="ours", made=1, late=1, longest=timedelta(hours=1))])
+    assert told(report(own, tenant=CUSTOMS))["ours"]["became"]["text"] == "1 late"
+    assert "told" not in {part["key"] for part in read(report(own, policy=PolicyName("payroll")))["sections"]}
 
 
 def test_a_report_cut_to_a_policy_leaves_out_the_events_of_others() -> None:
@@ -243,8 +390,12 @@ def test_it_looks_as_it_did(width: int, golden: Callable[[str, str], None]) -> N
         *(happened(Topic.RETENTION_DEAD, number, subject="retention career-files at primary") for number in (90, 30)),
         happened(Topic.RECOVERED, 5, subject="retention career-files at primary"),
     ]
-    made = report(unattended(troubled, events))
-    kept = tuple(part for part in made.sections if part.key in {"slots", "events"})
+    away = [of_channel(Topic.CHANNEL_AWAY, 90, text="notify channel chat: the server answered 503 (channel-refused)")]
+    known = unattended(troubled, [*events, *away, of_channel(Topic.CHANNEL_BACK, 30)])
+    mail = Deliveries(channel="mail", made=44, at_once=44)
+    chat = Deliveries(channel="chat", made=42, carried=2, at_once=17, late=27, longest=timedelta(minutes=64))
+    made = report(replace(known, deliveries=[chat, mail]))
+    kept = tuple(part for part in made.sections if part.key in {"slots", "events", "told"})
     page = terminal.text(replace(made, sections=kept, facts=()), width=width)
     assert max(map(len, page.splitlines())) <= width
     golden(f"unattended-{width}.txt", page)
