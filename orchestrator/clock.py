@@ -19,6 +19,15 @@ class Clock:
         """The wall clock, aware and in UTC."""
         return datetime.now(UTC)
 
+    def wall(self) -> datetime:
+        """What the machine itself dates things with, whatever `now` takes the time to be."""
+        return self.now()
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether `wall` is not believed, so that what it dated proves nothing."""
+        return False
+
     def monotonic(self) -> float:
         """Seconds since some moment, never going back; only differences mean something."""
         return time.monotonic()
@@ -35,12 +44,15 @@ class Clock:
 
 
 def run_id(now: datetime, noise: bytes) -> str:
-    """A run's id: when it began (UTC), then the noise in hex. Sorts by time; fits restic's tags and file names."""
+    """A run's id: when it began (UTC), its microsecond in hex, then the noise. Fits restic's tags and file names.
+
+    It sorts by time, and so do snapshots that bear it, of whose own time restic keeps whole seconds.
+    """
     if now.tzinfo is None:
         raise ValueError("a run's id needs an aware datetime")
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{noise.hex()}"
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{noise.hex()}"
 
 
 def new_run_id(now: datetime) -> str:
-    """A new id such as `20261121T203000Z-4f2a9c1b`; four random bytes tell the runs of one second apart."""
+    """A new id such as `20261121T203000Z-1e2404f2a9c1b`; four random bytes tell the runs of one moment apart."""
     return run_id(now, os.urandom(4))

@@ -9,8 +9,9 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from jobs.failure import FailureKind
 from jobs.policy import TenantName, VaultName
@@ -38,31 +39,41 @@ from targets.secret import Secret
 
 if TYPE_CHECKING:
     from orchestrator.work.tools import Tools
-    from targets.ports import Stop, Vault, Watch
+    from targets.ports import BackupEngine, Stop, Vault, Watch
 
 _SECRET_COMMAND_TIMEOUT: Final = 60.0  # seconds: long enough for a person to unlock a password store
 
 
 def tools(
-    settings: Settings, ledger: Ledger, *, stop: Stop, watch: Callable[[str], Watch], clock: Clock | None = None
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    stop: Stop,
+    watch: Callable[[str], Watch],
+    clock: Clock | None = None,
+    needs_restic: bool = True,
 ) -> Tools:
     """Everything one command needs to work; `clock` None: this machine's.
 
-    Raises TargetError when restic is missing or too old.
+    Raises TargetError when restic is missing or too old; unless it `needs_restic`, only once it is used.
     """
     from orchestrator.work.tools import Tools
     from targets.process import Limits
     from targets.restic.engine import Restic
 
-    workdir, cache = settings.service.workdir, _cache(settings.service.workdir)
+    workdir, caches = settings.service.workdir, _cache(settings.service.workdir)
     limits = Limits(
         deadline_seconds=settings.limits.deadline.total_seconds(),
         no_progress_seconds=settings.limits.no_progress.total_seconds(),
     )
     memory, gentle = settings.limits.memory, settings.limits.gentle
     clock = clock or Clock()
+
+    def find() -> BackupEngine:
+        return Restic.find(settings.service.restic, cache=caches, limits=limits, gentle=gentle, memory=memory)
+
     return Tools(
-        engine=Restic.find(settings.service.restic, cache=cache, limits=limits, gentle=gentle, memory=memory),
+        engine=find() if needs_restic else cast("BackupEngine", _Later(find)),
         vaults=Vaults(settings, clock.now),
         password=_Passwords(settings),
         ledger=ledger,
@@ -77,6 +88,16 @@ def tools(
         settings_files=tuple(_settings_files(settings)),
         host=settings.service.host or platform.node(),
     )
+
+
+class _Later:
+    """restic, looked for when something is first asked of it: what needs none is done where there is none."""
+
+    def __init__(self, find: Callable[[], BackupEngine]) -> None:
+        self._find = cache(find)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._find(), name)
 
 
 def _cache(workdir: Path) -> Path:

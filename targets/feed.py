@@ -32,7 +32,7 @@ class Feed(Inlet):
         self._ended: Ended | None = None
         self._error: TargetError | None = None
         self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
+        os.set_blocking(self._writer, False)  # who is stuck in a full pipe sees no stop
         self._lock = threading.Lock()  # a descriptor that one thread closes must not be written to by another
         self._open = True
         # Not waited for when the program ends: the child would wait for us, and we for it.
@@ -51,6 +51,7 @@ class Feed(Inlet):
         while left:
             if not self._thread.is_alive():
                 raise StreamClosedError
+            # Not for ever: where the child has ended and another still holds its pipe, nothing would wake us.
             if poll.poll(TICK_SECONDS * 1000):
                 left = left[self._write(left) :]
         self._idle = True

@@ -157,7 +157,7 @@ def _walk(folder: str, avoided: frozenset[str], depth: int, device: int) -> Iter
         return
     try:
         with os.scandir(folder) as entries:
-            inside = list(entries)
+            inside = list(entries)  # whole, so that no folder is held open while one looks below it
     except OSError:  # not there, or not ours to see: what we cannot see we cannot back up either
         return
     for entry in inside:

@@ -47,6 +47,7 @@ class Tail:
         """Take in bytes, and forget the oldest ones that are beyond the limit."""
         self._pieces.append(piece[-self._limit :])
         self._size += len(self._pieces[-1])
+        # By whole pieces: what is over is cut when somebody asks.
         while self._size - len(self._pieces[0]) >= self._limit:
             self._size -= len(self._pieces.popleft())
 

@@ -38,7 +38,7 @@ def _ask(url: str, patience: float) -> TargetError | None:
         with urllib.request.urlopen(request, timeout=patience):  # noqa: S310 (the scheme was looked at)
             return None
     except urllib.error.HTTPError as error:
-        error.close()
+        error.close()  # it is the answer, and holds the connection
         return _failed(FailureKind.CHANNEL_REFUSED, f"the server answered {error.code}")
     except (OSError, HTTPException):
         return _failed(FailureKind.CHANNEL_UNREACHABLE, "no answer")

@@ -11,7 +11,8 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Generator, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
     "Never",
     "ProcessRequest",
     "capture",
+    "children",
     "deaf",
     "pipe",
     "run",
@@ -44,6 +46,9 @@ __all__ = [
 SECRET_LIMIT: Final = 64 << 10  # what a new pipe holds: written before anybody reads
 
 GENTLE: Final = (("nice", "-n", "10"), ("ionice", "-c", "2", "-n", "7"))
+
+_LISTENING: Final[dict[int, set[int]]] = {}  # who wants to know which children have ended
+_CHANGING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +160,8 @@ def supervise(
 ) -> Iterator[Supervisor]:
     """Start a child and give its supervisor; the child has ended when this is left. Raises as `run` does."""
     child = _start(request, stdin)
+    with _CHANGING:
+        listening = tuple(_LISTENING.values())
     try:
         supervisor = Supervisor(child, limits, stop, on_sample, inlet)
     except OSError as error:
@@ -168,6 +175,21 @@ def supervise(
         raise
     finally:
         supervisor.close()
+        for each in listening:
+            each.add(child.pid)
+
+
+@contextlib.contextmanager
+def children() -> Iterator[Collection[int]]:
+    """The process ids of the children that begin and end from now on, whichever thread waits for them."""
+    found: set[int] = set()
+    with _CHANGING:
+        _LISTENING[id(found)] = found
+    try:
+        yield found
+    finally:
+        with _CHANGING:
+            del _LISTENING[id(found)]
 
 
 def _start(request: ProcessRequest, stdin: int) -> subprocess.Popen[bytes]:

@@ -212,6 +212,7 @@ class Supervisor:
 
     def _read(self, timeout: float) -> Iterator[tuple[Channel, bytes]]:
         for key, _ in self._selector.select(timeout):
+            # The pidfd, which is readable once the child has ended (pidfd_open(2)).
             if key.data is None:
                 self._running = False
                 self._selector.unregister(self._pidfd)
@@ -222,6 +223,7 @@ class Supervisor:
                     self._settle()
                 handed_over = time.monotonic()
                 yield key.data, piece
+                # The time that our own listener takes is not the child's.
                 self._progress_at += time.monotonic() - handed_over
             else:
                 self._selector.unregister(key.fileobj)
@@ -267,6 +269,7 @@ class Supervisor:
         moved = total - self._received
         if moved - self._moved >= MOVED_BYTES:
             self._progress_at = now
+        # Small steps add up until they count; a sum that fell (a grandchild ended) begins anew.
         if not 0 <= moved - self._moved < MOVED_BYTES:
             self._moved = moved
         self._sampled_at = now

@@ -28,7 +28,7 @@ def at_work(database: Path) -> Iterator[None]:
     Raises OfficeClosedError when the writer did not last.
     """
     request = ProcessRequest(
-        argv=(sys.executable, "-m", "orchestrator.demo.writer", str(database)),
+        argv=(sys.executable, "-P", "-m", "orchestrator.demo.writer", str(database)),
         environment={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     begun = threading.Event()

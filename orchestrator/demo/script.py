@@ -80,17 +80,16 @@ def script(stage: Stage) -> tuple[Step, ...]:
     report = ("report", "integrity")
     return (
         Step(
-            title="Back up both tenants while the database is written to; copy to the second site; check both sites; "
-            "restore from both and compare",
+            title="Back up while the database is written to, copy, check, restore, compare",
             words=("run",),
         ),
         Step(
-            title="A working day goes by, then the same again: only what changed is read, stored and copied",
+            title="A working day later, only what changed is read, stored and copied",
             prepare=lambda: _change(stage),
             words=("run",),
         ),
         Step(
-            title=f"One bit rots in a copy of the second site's repository of {_TENANT}: a check must find it",
+            title=f"One bit rots in a copy of {_TENANT}'s second site: a check must find it",
             prepare=lambda: _rot(stage),
             words=(*damaged, "check", _POLICY, "--site", "secondary"),
             ending=JOB_FAILED,
@@ -113,7 +112,8 @@ def script(stage: Stage) -> tuple[Step, ...]:
 def _show(stage: Stage, tandem: Tandem, say: Say, scale: material.Scale) -> int:
     steps = script(stage)
     total = len(steps) + 1
-    say(f"Everything stays below {_short(stage.folder)}; `make demo-clean` removes it. `tandem` is .venv/bin/tandem.")
+    say(f"Everything stays below {_short(stage.folder)}; `make demo-clean` removes it.")
+    say("`tandem` is .venv/bin/tandem.")
     say(f"\n[1/{total}] Two tenants' data: real files, a live database, patients' records")
     say(f"    {_begin(stage, scale)}")
     with office.at_work(stage.pensions):
@@ -177,7 +177,8 @@ def _by_hand(stage: Stage) -> str:
             f"    restic -r {first} check --read-data",
             f"    restic -r {second} check --read-data",
             '    trees() { restic -r "$1" snapshots --json | grep -o \'"tree":"[^"]*\' | sort; }',
-            f"    diff <(trees {first}) <(trees {second}) && echo both sites hold the same",
+            f"    diff <(trees {first}) \\",
+            f"         <(trees {second}) && echo both sites hold the same",
         ]
     return "\n".join(lines)
 

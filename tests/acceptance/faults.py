@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -64,7 +65,7 @@ def points(operator: Operator, vault: str) -> tuple[RecoveryPoint, ...]:
         return ledger.points(vault=vault)
 
 
-def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def family(process: subprocess.Popen[Any]) -> list[psutil.Process]:
     """Everything that a running command has started."""
     try:
         return psutil.Process(process.pid).children(recursive=True)
@@ -72,7 +73,7 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-def restics(process: subprocess.Popen[str], word: str) -> list[psutil.Process]:
+def restics(process: subprocess.Popen[Any], word: str) -> list[psutil.Process]:
     """The restic processes of a running command that have `word` among their arguments."""
     return [child for child in family(process) if word in _words(child) and "setpriv" not in _words(child)]
 

@@ -13,46 +13,12 @@ from typing import Any
 
 from tests.acceptance.forked import ROOT, Forked, can_fork
 from tests.repositories import prepare
+from tests.two_sites import settings
 
 PASSWORD = "a password that no test prints"
 
-SETTINGS = """
-[service]
-name = "Test operator"
-timezone = "Africa/Douala"
-state = "sqlite:///tandem.db"
-workdir = "work"
-host = "test-host"
-restic = "{restic}"
-
-[sites.primary]
-title = "First"
-[sites.secondary]
-title = "Second"
-
-[vaults.primary]
-site = "primary"
-kind = "local"
-path = "primary"
-[vaults.secondary]
-site = "secondary"
-kind = "local"
-path = "secondary"
-
-[tenants.minfopra]
-title = "Ministry"
-password = {{ file = "minfopra.key" }}
-
-[defaults.policy]
-tenant = "minfopra"
-vault = "primary"
-replicate = {{ to = "secondary" }}
-retention = {{ last = 2, minimum = 1 }}
-objectives = {{ rpo = "24h", rto = "1h", replica_lag = "6h", check_age = "7d", restore_test_age = "7d" }}
-
-[policies.files]
-source = {{ paths = ["source"] }}
-"""
+_FILES = '\n[policies.files]\nsource = {{ paths = ["source"] }}\n'
+SETTINGS = settings("Test operator", {"minfopra": "Ministry"}, "last = 2, minimum = 1") + _FILES
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,17 @@ def slots(ledger: Path) -> list[dict[str, Any]]:
 
 
 def moments(ledger: Path) -> list[Moment]:
-    """For what moments the ledger has slots."""
+    """For what moments the ledger has slots. One that a wrong clock made is of no moment: see `void`."""
     return [
         (row["policy"], row["job"], row["vault"], EPOCH + timedelta(microseconds=row["nominal"]))
         for row in slots(ledger)
+        if "~" not in row["id"]
     ]
+
+
+def void(ledger: Path) -> list[dict[str, Any]]:
+    """The slots that a wrong clock made."""
+    return [row for row in slots(ledger) if "~" in row["id"]]
 
 
 def differences(due: Iterable[Moment], ledger: Path) -> list[str]:

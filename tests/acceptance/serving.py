@@ -30,6 +30,7 @@ import targets.vaults.local  # noqa: F401 (imported before the fork)
 from orchestrator import settings as settings_room
 from orchestrator.clock import Clock
 from orchestrator.serve import service
+from orchestrator.serve.clockwatch import Opinion
 from reports.log import EventLog, Form
 from targets.ports import Stop
 from targets.systemd import Systemd
@@ -91,6 +92,15 @@ class SteeredClock(Clock):
         """Set the wall clock forward, or back."""
         self.go(self._state()[2], step=by)
 
+    def vouch(self, said: Opinion) -> None:
+        """What others say of it from now on; at first nobody knows."""
+        self._file.with_suffix(".said").write_text(said)
+
+    def opinion(self) -> Opinion:
+        """What was last said of it."""
+        said = self._file.with_suffix(".said")
+        return Opinion(said.read_text()) if said.exists() else Opinion.UNKNOWN
+
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self.monotonic() + self._state()[3])
 
@@ -129,7 +139,7 @@ def processes() -> ForkServerContext:
     return context
 
 
-def _life(settings: Path, clock: Clock, log: Path, standby: bool) -> None:
+def _life(settings: Path, clock: SteeredClock, log: Path, standby: bool, trust_clock: bool) -> None:
     """A daemon's whole life."""
     stop, reload = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -143,6 +153,8 @@ def _life(settings: Path, clock: Clock, log: Path, standby: bool) -> None:
             stop=stop,
             reload=reload,
             standby=standby,
+            trust_clock=trust_clock,
+            testify=lambda _settings, _clock: clock.opinion(),
             beat_seconds=BEAT,
         )
         sys.exit(service.serve(settings_room.load(settings), terms))
@@ -198,11 +210,16 @@ class Daemon:
 
 @contextmanager
 def serving(
-    settings: Path, clock: SteeredClock, *, rate: float | None = None, standby: bool = False
+    settings: Path,
+    clock: SteeredClock,
+    *,
+    rate: float | None = None,
+    standby: bool = False,
+    trust_clock: bool = False,
 ) -> Iterator[Daemon]:
     """A daemon by that clock, killed and reaped when the block ends. The clock runs at `rate` once it serves."""
     log = settings.with_name("serve.log")
-    process = processes().Process(target=_life, args=(settings, clock, log, standby))
+    process = processes().Process(target=_life, args=(settings, clock, log, standby, trust_clock))
     process.start()
     daemon = Daemon(process, log)
     try:

@@ -60,10 +60,10 @@ def test_a_backup_with_a_wrong_password_fails_and_the_next_with_the_right_one_go
 
 
 @EACH_SITE
-@pytest.mark.parametrize("what", ["{site}", "{site}/minfopra"])
-def test_a_missing_repository_is_told_and_nothing_takes_its_place(settled: Operator, site: str, what: str) -> None:
-    place, aside = settled.folder / what.format(site=site), settled.folder / "aside"
+def test_a_missing_repository_is_told_and_nothing_takes_its_place(settled: Operator, site: str) -> None:
+    place, aside = settled.folder / site / "minfopra", settled.folder / "aside"
     place.rename(aside)
+    another_tenants(settled, site)
     told = refused(settled, *WRITES[site])
     assert (told.kind, told.code) == (FailureKind.REPOSITORY_MISSING, 4)
     assert f"minfopra@{site}" in told.message
@@ -74,11 +74,17 @@ def test_a_missing_repository_is_told_and_nothing_takes_its_place(settled: Opera
     done(settled, *WRITES[site])
 
 
+def another_tenants(operator: Operator, vault: str) -> None:
+    """Have something in the vault: one that is empty is taken to be away."""
+    (operator.folder / vault / "minsante").mkdir()
+
+
 @pytest.mark.parametrize("words", ["check files", "test-restore files", "retention files", "restore files --to back"])
 def test_no_job_makes_a_repository_that_is_missing(settled: Operator, words: str) -> None:
     settled.write_settings(settled.settings.replace('replicate = {{ to = "secondary" }}\n', ""))
     place = settled.folder / "primary/minfopra"
     place.rename(settled.folder / "aside")
+    another_tenants(settled, "primary")
     verb, *rest = words.split()
     told = refused(settled, verb, *(str(settled.folder / word) if word == "back" else word for word in rest))
     assert told.kind is FailureKind.REPOSITORY_MISSING

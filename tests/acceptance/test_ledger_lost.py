@@ -115,7 +115,7 @@ def test_all_comes_back_from_the_second_site_and_goes_on_at_a_new_first(lost: Op
 
     shutil.copytree(lost.folder / "back", lost.folder, dirs_exist_ok=True)
     refusal = refused(lost, "backup", "files")  # the ledger knows that there was one
-    assert refusal.kind is FailureKind.REPOSITORY_MISSING
+    assert refusal.kind is FailureKind.VAULT_UNREACHABLE
     done(lost, "backup", "files", "--begin-anew")
     cycle = done(lost, "run")
     assert "cut off" not in cycle.err

@@ -150,6 +150,16 @@ def test_a_server_that_is_away_in_the_middle_of_a_backup_and_a_kill_lose_and_dou
         site.adds_up(daemon)
 
 
+def test_a_server_that_stands_still_is_told_of_and_its_return_too(site: Site) -> None:
+    with serving(site.settings, site.clock, rate=1) as daemon:
+        comes(daemon, lambda: "/healthz at " in daemon.said and daemon.health()[0] == 200)
+        with site.server.up.frozen():
+            comes(daemon, lambda: "lease: no sign of life" in daemon.health()[1])
+        comes(daemon, lambda: daemon.health()[0] == 200)
+        comes(daemon, lambda: bool(site.ask("SELECT * FROM event WHERE topic = 'recovered'")))
+        assert daemon.stop() == 0
+
+
 def test_who_cannot_show_life_ends_its_restic_and_itself_and_whoever_follows_takes_it_up(site: Site) -> None:
     limited(site.operator, "primary", upload="100KiB/s")
     with serving(site.settings, site.clock, rate=RATE) as daemon:

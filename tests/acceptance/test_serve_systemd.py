@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -47,7 +48,7 @@ def operator(tmp_path: Path, restic_program: Path) -> Operator:
 def served(operator: Operator, *words: str) -> Iterator[tuple[subprocess.Popen[str], Manager]]:
     """The command `serve` under a manager of its own."""
     manager = Manager(operator.folder / f"notify{len(words)}")
-    operator.environment = {"NOTIFY_SOCKET": str(manager.place)}
+    operator.environment = {"NOTIFY_SOCKET": str(manager.place), "WATCHDOG_USEC": "100000"}
     process = operator.start("serve", *words)
     try:
         yield process, manager
@@ -102,16 +103,33 @@ def test_an_address_that_is_taken_is_said_in_a_sentence_and_stops_no_backup(oper
             assert process.wait(PATIENCE) == 0
 
 
-def test_who_will_not_begin_gives_the_ledger_back_at_once(operator: Operator) -> None:
-    operator.write_settings(operator.settings.replace("[policies.files]", '[policies.files]\nschedule = "every 60m"'))
+def test_a_reload_is_told_from_its_beginning_to_its_end(operator: Operator) -> None:
+    with served(operator) as (process, manager):
+        manager.hears("READY")
+        operator.write_settings(operator.settings.replace("Minfopra", "Minfopra, as it is called now"))
+        process.send_signal(signal.SIGHUP)
+        manager.hears("RELOADING")
+        assert "runs under way" in manager.hears("READY")
+        process.terminate()
+        manager.hears("STOPPING")
+        manager.hears("EXTEND_TIMEOUT_USEC")
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_clock_that_leapt_for_more_than_a_year_is_trusted_when_a_person_says_so(operator: Operator) -> None:
+    scheduled = operator.settings.replace("[policies.files]", '[policies.files]\nschedule = "every 480h"')
+    operator.write_settings(scheduled)
     with served(operator) as (first, manager):
         manager.hears("READY")
         first.terminate()
         assert first.wait(PATIENCE) == 0
     with closing(sqlite3.connect(operator.folder / "tandem.db")) as ledger:
         ledger.execute("UPDATE line SET since = since - 40000000000000, cursor = cursor - 40000000000000")
+        ledger.execute("UPDATE lease SET taken_at = taken_at - 40000000000000, beaten_at = beaten_at - 40000000000000")
         ledger.commit()
-        refused = operator.tandem("serve")
-        assert refused.code == 1
-        assert "--trust-clock" in refused.err
-        assert ledger.execute("SELECT term, owner_pid FROM lease").fetchall() == [(2, None)]
+        with served(operator, "--trust-clock") as (third, manager):
+            manager.hears("READY")
+            third.terminate()
+            assert third.wait(PATIENCE) == 0
+        ((made,),) = ledger.execute("SELECT count(*) FROM slot").fetchall()
+        assert made > 60

@@ -80,7 +80,8 @@ def test_a_renamed_policy_begins_anew_and_the_points_of_the_old_name_stay(settle
 def test_a_vault_whose_path_now_leads_to_an_empty_place(settled: Operator) -> None:
     edit(settled, 'path = "primary"', 'path = "elsewhere"')
     told = refused(settled, "backup", "files")
-    assert told.kind is FailureKind.REPOSITORY_MISSING
+    assert told.kind is FailureKind.VAULT_UNREACHABLE
+    assert "its path is right" in told.message
     assert not (settled.folder / "elsewhere").exists()
 
 

@@ -125,7 +125,8 @@ def test_a_check_meets_a_foreign_backup(settled: Operator) -> None:
         assert (told.kind, told.code) == (FailureKind.REPOSITORY_LOCKED, 8)
         assert "minfopra@primary" in told.message
         assert f"PID {holder.pid} on " in told.message
-        assert "lock was created at" in told.message
+        assert f"(live: restic runs as process {holder.pid}; " in told.message
+        assert "Leave it: its restic is at work." in told.message
         assert told.advice == "Wait for the other process to end, then run again."
         assert psutil.pid_exists(holder.pid)
         assert len(settled.locks("primary")) == 1, "the lock of a living process was removed"

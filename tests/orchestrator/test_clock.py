@@ -48,7 +48,8 @@ def test_a_sleep_that_is_stopped_before_it_begins_does_not_begin() -> None:
 
 def test_a_run_id_names_its_moment_in_utc() -> None:
     moment = datetime(2026, 11, 21, 21, 30, tzinfo=timezone(timedelta(hours=1)))
-    assert run_id(moment, bytes.fromhex("4f2a9c1b")) == "20261121T203000Z-4f2a9c1b"
+    assert run_id(moment, bytes.fromhex("4f2a9c1b")) == "20261121T203000Z-000004f2a9c1b"
+    assert run_id(moment.replace(microsecond=123456), b"x") == "20261121T203000Z-1e24078"
 
 
 def test_a_run_id_needs_an_aware_moment() -> None:
@@ -60,7 +61,7 @@ def test_run_ids_of_one_second_differ_and_fit_a_restic_tag() -> None:
     moment = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
     made = {new_run_id(moment) for _ in range(100)}
     assert len(made) == 100
-    assert all(re.fullmatch(r"20261121T203000Z-[0-9a-f]{8}", one) for one in made)
+    assert all(re.fullmatch(r"20261121T203000Z-00000[0-9a-f]{8}", one) for one in made)
 
 
 @given(one=moments, other=moments, noise=st.binary(min_size=4, max_size=4))

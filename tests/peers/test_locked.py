@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.acceptance.faults import done, limited, noise, restics
+import psutil
+
+from tests.acceptance.faults import done, limited, noise, restics, runs
 from tests.acceptance.operator import SETTINGS, until
+from tests.acceptance.test_locks import removals, restic_at_work
 from tests.peers.unattended import cut_off, operator, somebody_at_work
 
+# Words before a command: a shell starts it, and becomes a program that never asks how it ended.
+UNREAPED = ("sh", "-c", 'exec 3<&0; "$@" <&3 & exec sleep 600', "sh")
 COPIED = 'replicate = {{ to = "secondary" }}\n'
 
 
@@ -22,6 +27,31 @@ def test_npbackup_160_a_locked_repository_is_a_sentence_and_not_a_stack_trace(
         assert ended.code == 8
         assert f"PID {somebody.pid}" in ended.out + ended.err
         assert "Wait for the other process to end" in ended.out + ended.err
+
+
+def test_backrest_1017_k8up_456_who_was_killed_and_never_reaped_keeps_nobody_out(
+    tmp_path: Path, restic_program: Path
+) -> None:
+    """restic takes a killed process that was never reaped for a living one, and keeps its lock for half an hour; here
+    it is dead, and its lock goes at once."""
+    made = operator(tmp_path, restic_program, SETTINGS)
+    done(made, "backup", "files")
+    with restic_at_work(made, *UNREAPED) as parent:
+        (restic,) = psutil.Process(parent.pid).children()
+        restic.kill()
+        until(lambda: restic.status() == psutil.STATUS_ZOMBIE)
+        (left,) = made.locks("primary")
+        assert made.bare("primary", "check").returncode != 0
+        done(made, "check", "files", "--site", "primary")
+        assert restic.status() == psutil.STATUS_ZOMBIE
+    assert made.locks("primary") == []
+    check = runs(made)[0]
+    assert check.note == f"removed the dead lock {left.name[:8]} of PID {restic.pid} from minfopra@primary"
+    before, after = removals(made)
+    assert f"there is no process {restic.pid}) is being removed, because it refused check files (run {check.id})" in (
+        before.text
+    )
+    assert "was removed, because" in after.text
 
 
 def test_backrest_669_a_lock_of_the_living_is_never_removed(tmp_path: Path, restic_program: Path) -> None:

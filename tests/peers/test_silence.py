@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobs.agenda import lines_of
-from jobs.event import Topic
+from jobs.event import SEVERITIES, Severity, Topic
 from jobs.failure import FailureKind
 from jobs.history import Job
 from jobs.slot import Line, SlotState
@@ -286,7 +286,9 @@ def test_kopia_3338_a_policy_that_vanishes_is_on_record(failing: Failing) -> Non
     with_end = [line for line in lines_in_ledger(failing.operator) if line.policy == "broken"]
     assert len(with_end) == 4
     assert all(line.until is not None for line in with_end)
-    assert told_of(failing.operator, Topic.SETTINGS_RELOADED)
+    (gone,) = told_of(failing.operator, Topic.POLICIES_REMOVED)
+    assert "broken" in gone
+    assert SEVERITIES[Topic.POLICIES_REMOVED] is Severity.WARNING  # so that it is told unless somebody says otherwise
 
 
 # --- single complaints ----------------------------------------------------------------------------------------------

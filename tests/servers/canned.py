@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 
+from tests.servers.lasting import Lasting
 from tests.servers.program import LOOPBACK
 
 
-class CannedServer:
+class CannedServer(Lasting):
     """Answers every request with the same status and body, after it has read what was sent."""
 
     def __init__(self, status: int, body: str) -> None:
@@ -43,11 +42,3 @@ class CannedServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
+
+from tests.servers.lasting import Lasting
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 20.0
@@ -38,7 +38,7 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=folders)
 
 
-class Server:
+class Server(Lasting):
     """A running program that listens on `port`. Use it as a context manager, or call `stop`."""
 
     def __init__(
@@ -93,11 +93,3 @@ class Server:
                 child.kill()
             except psutil.NoSuchProcess:
                 continue
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

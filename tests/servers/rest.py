@@ -6,10 +6,10 @@ import base64
 import hashlib
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from tests.servers.certificate import Certificate
+from tests.servers.lasting import Lasting
 from tests.servers.program import LOOPBACK, Server, program
 from tests.servers.rclone import rclone_environment
 
@@ -28,7 +28,7 @@ def restic_rest_server() -> str | None:
     return _NAMED or program("restic-rest-server") or program("rest-server")
 
 
-class RestServer:
+class RestServer(Lasting):
     """A running REST server that wants `user` and `password`. Repositories lie in `root/<name>/`."""
 
     user = USER
@@ -82,14 +82,6 @@ class RestServer:
                 str(self._certificate.key),
             ]
         return [restic_rest_server() or "restic-rest-server", *options, *self._more]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _sha1(password: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.servers.lasting import Lasting
 from tests.servers.program import LOOPBACK, Server, program
 from tests.servers.rclone import rclone_environment
 
@@ -13,7 +12,7 @@ ACCESS_KEY = "tandem-test-access"
 SECRET_KEY = "tandem-test/secret+key"
 
 
-class S3Server:
+class S3Server(Lasting):
     """A running endpoint. What lies in `root/<bucket>/` are its objects."""
 
     access_key = ACCESS_KEY
@@ -53,11 +52,3 @@ class S3Server:
             "1ms",
         ]
         return [program("rclone") or "rclone", "serve", "s3", str(self.root), *options]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -7,9 +7,8 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.servers.lasting import Lasting
 from tests.servers.program import LOOPBACK, Server, program
 
 _CONFIG = """\
@@ -63,7 +62,7 @@ class SshdFiles:
         return self.folder / "user_key"
 
 
-class Sshd:
+class Sshd(Lasting):
     """A running sshd. `user` and `identity` are let in; `known_hosts` names this server's key at its port."""
 
     host = LOOPBACK
@@ -101,14 +100,6 @@ class Sshd:
         asked = [self._sshd, "-t", "-f", str(self._config), "-o", line.replace(" ", "=")]
         if subprocess.run(asked, check=False, capture_output=True).returncode == 0:
             self._config.write_text(f"{self._config.read_text()}{line}\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _pam(user: str) -> str:
