@@ -18,7 +18,7 @@ class Cover:
 
     `settings_hash` stands for the settings of the policies that it judges, as they stood.
     `restic` is the tool as the runs name it ("restic 0.14.0"), or empty where none ever ran.
-    Runs that ended before `kept_since` were removed, but for those that a verdict rests on; None: none that would be here.
+    Runs that ended before `kept_since` were removed, but for those that are judged; None: none that would be here.
     With `tenant` (or `policy`) the report is cut to it: nothing of any other appears.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
+from types import MappingProxyType
 from typing import Final
 
 from jobs.history import Job, RecoveryPoint, RunRecord, RunState
@@ -51,6 +52,17 @@ def ran_in(runs: Iterable[RunRecord], period: Period, as_of: datetime) -> Ran:
     )
 
 
+# What stands for no failures, by whether any run is there, and whether some were removed.
+_EMPTY: Final[Mapping[tuple[bool, bool], str]] = MappingProxyType(
+    {
+        (True, False): "Every run that ended in this period succeeded.",
+        (False, False): "No run started in this period.",
+        (True, True): "Every run that is kept and ended in this period succeeded.",
+        (False, True): "No run of this period is kept.",
+    }
+)
+
+
 def runs_section(ran: Ran, as_of: datetime, zone: tzinfo, kept_since: datetime | None = None) -> Section:
     """Every run that started in the period, counted by job and state, and each that went wrong with its reason."""
     tally: Counter[tuple[Job, RunState]] = Counter()
@@ -63,17 +75,22 @@ def runs_section(ran: Ran, as_of: datetime, zone: tzinfo, kept_since: datetime |
         title="Runs that did not succeed",
         columns=_FAILURES,
         rows=tuple(_failure(run, as_of, zone) for run in ran.bad[:_MOST_FAILURES]),
-        empty="Every run that ended in this period succeeded." if tally else "No run started in this period.",
+        empty=_EMPTY[bool(tally), kept_since is not None],
     )
-    return Section(key="runs", title="Runs of the period", paragraphs=(*_removed(kept_since, zone), *more), tables=(_counts(tally), failures))
+    return Section(
+        key="runs",
+        title="Runs of the period",
+        paragraphs=(*_removed(kept_since, zone), *more),
+        tables=(_counts(tally), failures),
+    )
 
 
 def _removed(kept_since: datetime | None, zone: tzinfo) -> tuple[str, ...]:
     """That a part of the period is older than what is kept."""
     if kept_since is None:
         return ()
-    day = f"{kept_since.astimezone(zone):%Y-%m-%d %H:%M}"
-    return (f"Runs that ended before {day} were removed, as [ledger] keep says, and are not counted here.",)
+    removed = f"Runs that ended before {clock(kept_since, zone)} were removed, as [ledger] keep says"
+    return (f"{removed}, but for those that a verdict rests on; only what is kept is counted.",)
 
 
 def _counts(tally: Counter[tuple[Job, RunState]]) -> Table:

@@ -82,7 +82,7 @@ def _beside(folder: Path, contents: Mapping[str, bytes]) -> Iterator[Mapping[str
 
 
 def _write(path: Path, content: bytes) -> None:
-    """One that a killed process left is written over. Where files have no modes of their own (FAT), it has what all have."""
+    """One that a killed process left is written over. Where files have no modes (FAT), it has what all have."""
     with suppress(FileNotFoundError):
         path.unlink()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)

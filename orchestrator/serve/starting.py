@@ -25,7 +25,7 @@ Work = Callable[[Tools], Callable[[str], Outcome]]  # in want of its tools, and 
 def work_of(
     start: Start, policies: Mapping[PolicyName, Policy], settings: Settings, now: datetime, version: str
 ) -> Work:
-    """The work of a slot's run; `policies` are the settings' own. A report is of the period that its slot was due for."""
+    """The work of a slot's run; `policies` are the settings' own. A report is of what its slot was due for."""
     if start.slot.job is not Job.REPORT:
         policy = policies[start.slot.policy]
         return lambda tools: bound(start.step, policy, tools)

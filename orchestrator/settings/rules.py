@@ -218,7 +218,7 @@ def _reports_have_names_of_their_own(case: Case) -> Found:
 
 def _records_outlast_reports(case: Case) -> Found:
     """What a report tells of is kept until it is made, also when that is a month late."""
-    periods = {report.period: name for name, report in reversed(case.table.reports.items())}
+    periods: dict[str, str] = {report.period: name for name, report in reversed(case.table.reports.items())}
     longest = max(periods, key=_LONGEST.__getitem__, default="day")
     needed = _LONGEST[longest] + _LATENESS
     if case.table.ledger.keep < needed:
@@ -227,7 +227,10 @@ def _records_outlast_reports(case: Case) -> Found:
 
 
 _LONGEST: Final[Mapping[str, timedelta]] = MappingProxyType(
-    {name: timedelta(days=days) for name, days in (("day", 1), ("week", 7), ("month", 31), ("quarter", 92), ("year", 366))}
+    {
+        name: timedelta(days=days)
+        for name, days in (("day", 1), ("week", 7), ("month", 31), ("quarter", 92), ("year", 366))
+    }
 )
 _LATENESS: Final = timedelta(days=31)
 

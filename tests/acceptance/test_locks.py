@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.event import Event, Topic
+from jobs.lock import LockKind
+from jobs.policy import TenantName, VaultName
+from orchestrator import settings as settings_room
+from orchestrator import wiring
+from orchestrator.clock import Clock
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.serve.clockwatch import BelievedClock, ClockWatch
+from orchestrator.work import locks
+from targets.ports import unwatched
+from targets.process import Never
 from tests.acceptance.faults import NOW, done, noise, restics
 from tests.acceptance.operator import PASSWORD, Ended, Operator, until
 from tests.acceptance.remote import copy_to, remote
+from tests.repositories import leave_lock
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 
@@ -201,3 +213,37 @@ def test_a_lock_in_a_vault_that_is_reached_over_a_network_is_removed_through_it(
         assert sorted(kinds(told)) == ["dead", "dead", "unproven"]
         assert list(locks.iterdir()) == [empty]
     assert len(removals(used)) == 4
+
+
+def test_under_a_clock_that_is_not_believed_a_lock_is_judged_by_the_wall_clock_and_none_is_removed(
+    used: Operator,
+) -> None:
+    """restic dates its lock by the machine's clock; by what is believed instead, a living one is younger than that."""
+    repository = used.folder / "primary/minfopra"
+    wall = datetime.now(UTC)
+    dead = leave_lock(repository, PASSWORD, host=socket.gethostname(), pid=gone(), time=wall)
+    watch = ClockWatch(wall, time.monotonic(), wall + timedelta(days=2))
+    with Ledger.open(f"sqlite:///{used.folder / 'tandem.db'}", create=False, now=wall) as ledger:
+        tools = wiring.tools(
+            settings_room.load(used.folder / "settings.toml"),
+            ledger,
+            stop=Never(),
+            watch=lambda _piece: unwatched,
+            clock=BelievedClock(Clock(), watch),
+        )
+        where = [(TenantName("minfopra"), VaultName("primary"))]
+        with restic_at_work(used):
+            cleared = locks.clear(tools, where, "as a test asked")
+            assert cleared.removed == ()
+            judged = {each.lock.id: each for each in cleared.left}
+            assert judged.pop(dead.name).kind is LockKind.UNPROVEN
+            assert {each.kind for each in judged.values()} == {LockKind.LIVE}
+        assert dead in used.locks("primary")
+        assert all(each.age is not None and each.age < timedelta(minutes=5) for each in cleared.left)
+
+
+def gone() -> int:
+    """The id of a process that was."""
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return process.pid

@@ -35,7 +35,7 @@ def events(operator: Operator, topic: Topic) -> list[Event]:
 
 
 def older_of(operator: Operator, vault: str = "primary") -> Path:
-    return operator.folder / vault / "minfopra/snapshots" / operator.snapshots(vault)[0]["id"]
+    return operator.folder / vault / "minfopra/snapshots" / str(operator.snapshots(vault)[0]["id"])
 
 
 def looked(operator: Operator) -> None:

@@ -434,7 +434,7 @@ def test_a_large_file_is_read_in_little_memory(auditor: Auditor, disk_store: Sto
 def test_a_dangling_link_and_a_file_in_a_folders_place_are_passed_over_and_counted(
     auditor: Auditor, disk_place: Place, disk_store: Store
 ) -> None:
-    pack = disk_place.path_of(first(disk_store, FileKind.DATA))
+    pack = on_disk(disk_place, first(disk_store, FileKind.DATA))
     pack.unlink()
     pack.symlink_to("nowhere")
     free = next(name for name in (f"{n:02x}" for n in range(256)) if not (pack.parent.parent / name).exists())

@@ -25,7 +25,9 @@ from jobs.lock import (
     judge,
     made_by,
     refreshed,
+    tie,
     told,
+    undated,
 )
 from jobs.policy import TenantName, VaultName
 from tests.orchestrator.ledger.build import run
@@ -246,3 +248,24 @@ def test_a_process_whose_start_is_told_in_hundredths_may_seem_to_be_a_little_you
     lock = replace(LOCK, time=NOW)
     process = replace(RESTIC, started_at=NOW + timedelta(seconds=later))
     assert classify(lock, HERE, [process], [], NOW + MINUTE)[0] is kind
+
+
+@pytest.mark.parametrize(
+    ("pids", "kind"), [({4711}, LockKind.DEAD), ({4712}, LockKind.UNPROVEN), ((), LockKind.UNPROVEN)]
+)
+def test_the_end_of_a_run_proves_at_once_only_the_death_of_its_own_children(pids: set[int], kind: LockKind) -> None:
+    """In a container somebody's restic of another namespace may have written its lock while our run was under way."""
+    tied = tie(BACKUP, LOCK, over=True, waited_for=pids)
+    assert classify(LOCK, INSIDE, [], [tied], NOW)[0] is kind
+    old = replace(LOCK, time=NOW - 7 * MINUTE)
+    assert classify(old, INSIDE, [], [tie(BACKUP, old, over=True, waited_for=pids)], NOW)[0] is LockKind.DEAD
+    assert not tie(BACKUP, LOCK, over=False, waited_for={4711}).ended
+
+
+def test_while_the_clock_is_not_believed_no_death_is_proven() -> None:
+    place = (TenantName("north"), VaultName("one"))
+    dead, living = (undated(judge(place, LOCK, HERE, seen, [OVER], NOW)) for seen in ([], [RESTIC]))
+    assert (dead.kind, dead.removable) == (LockKind.UNPROVEN, False)
+    assert "there is no process 4711" in dead.why
+    assert "the clock is not believed" in told(dead)
+    assert living == judge(place, LOCK, HERE, [RESTIC], [OVER], NOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,14 +13,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from jobs.dispatch import Start
 from jobs.failure import FailureKind
-from jobs.history import ReportResult, RunState
+from jobs.history import Job, ReportResult, RunState
 from jobs.period import parse
+from jobs.plan import report_step
+from jobs.reporting import NOWHERE
+from jobs.slot import Slot
 from orchestrator import settings as settings_room
 from orchestrator import wiring
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.reporting.apart import make_apart
 from orchestrator.reporting.making import Order, make
+from orchestrator.serve.starting import work_of
+from orchestrator.settings import Settings, effective_report_json
 from orchestrator.work.tools import Tools
 from targets.errors import TargetError
 from targets.ports import unwatched
@@ -137,7 +144,7 @@ def test_a_slot_makes_what_it_was_due_for_whatever_was_edited_meanwhile(desk: De
     assert isinstance(made.result, ReportResult)
     assert made.result.period == "2026-02"
     told = json.loads((desk.folder / "reports" / "integrity-health-2026-02.json").read_text())
-    assert told["facts"]["period"]["value"]["end"] == "2026-03-01T00:00:00Z"
+    assert told["facts"]["period"]["value"]["end"] == "2026-02-28T23:00:00Z", "a month of Douala"
     forms = 1 if "formats" in edit else 3
     assert len(made.result.files) == forms, "where it is written, and in which forms, is of now"
 
@@ -154,18 +161,19 @@ def waiting(desk: Desk, edit: str) -> tuple[Start, Settings]:
     (desk.folder / "settings.toml").write_text(TEXT.format(restic="/nowhere/restic") + edit + "\n")
     former, settings = desk.order.reporting, settings_room.load(desk.folder / "settings.toml")
     assert settings.reports[0].settings_hash != former.settings_hash
-    key = LineKey(policy=former.name, job=Job.REPORT, vault=NOWHERE[1])
     slot = Slot(
-        id="report/health/2026-03-01",
+        id="health/report/-/2026-03-01",
+        line=1,
         policy=former.name,
         tenant=former.owner,
         job=Job.REPORT,
         site=NOWHERE[0],
         vault=NOWHERE[1],
+        key="2026-03-01",
         nominal=NOW,
         due=NOW,
+        until=None,
         known_at=NOW,
         settings_hash=former.settings_hash,
     )
-    assert slot.line_key == key
-    return Start(slot=slot, step=step_of(slot)), settings
+    return Start(slot=slot, step=report_step(settings.reports[0])), settings

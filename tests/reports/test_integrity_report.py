@@ -186,6 +186,15 @@ def test_a_run_that_ended_after_the_period_was_running_then() -> None:
     assert (total["running"]["value"], total["failed"]["value"]) == (1, 0)
 
 
+def test_runs_that_are_kept_no_longer_are_said() -> None:
+    scene = green()
+    kept = replace(scene, cover=replace(scene.cover, kept_since=scene.cover.period.start + 2 * DAY))
+    for each, removed in ((scene, False), (kept, True)):
+        (part,) = [part for part in report(each)["sections"] if part["key"] == "runs"]
+        assert ("Runs that ended before 2026-11-03" in json.dumps(part["paragraphs"])) == removed
+        assert ("Every run that is kept" in every_rendering(document(each))) == removed
+
+
 def test_more_failures_than_a_page_holds_are_counted_and_said() -> None:
     of = policy("career-files", "minfopra")
     failed = tuple(

@@ -491,3 +491,25 @@ def test_nothing_is_left_open() -> None:
     before = open_files()
     once()
     assert open_files() == before
+
+
+def test_who_asks_is_told_which_children_have_ended_whichever_thread_waited_for_them() -> None:
+    said: list[int] = []
+
+    def hear(line: bytes) -> Heard:
+        said.append(int(line))
+        return Heard.NOTHING
+
+    with process.children() as outer:
+        with process.children() as inner:
+            thread = threading.Thread(
+                target=process.run,
+                args=(sh("echo $$"),),
+                kwargs={"limits": QUICK, "stop": NEVER, "on_line": hear},
+            )
+            thread.start()
+            thread.join()
+        process.run(sh("echo $$"), limits=QUICK, stop=NEVER, on_line=hear)
+    process.run(sh("echo $$"), limits=QUICK, stop=NEVER, on_line=hear)
+    assert set(inner) == {said[0]}
+    assert set(outer) == {said[0], said[1]}

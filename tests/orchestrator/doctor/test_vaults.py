@@ -18,7 +18,8 @@ from targets.secret import Secret
 from targets.vaults.local import LocalVault
 from targets.vaults.memory import MemoryStore, MemoryVault
 from targets.vaults.rest import RestVault
-from tests.servers.rest import RestServer
+from tests.acceptance.operator import Operator
+from tests.servers.rest import Flavour, RestServer, restic_rest_server
 
 NOW = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 
@@ -84,9 +85,9 @@ def test_the_first_backup_into_an_append_only_vault_goes_well_after_doctor_looke
         pytest.skip("restic's own REST server is not here (set RESTIC_REST_SERVER to its path)")
     operator = Operator(folder=tmp_path / "operator", restic=restic_program)
     with RestServer(tmp_path / "server", flavour=flavour, append_only=True) as server:
-        (operator.folder / "rest.key").write_text(server.password)
+        (operator.folder / "rest.key").write_text(f"{server.user}:{server.password}")
         (operator.folder / "rest.key").chmod(0o600)
-        vault = f'kind = "rest"\nurl = "{server.url}/"\nuser = "{server.user}"\npassword = {{{{ file = "rest.key" }}}}'
+        vault = f'kind = "rest"\nurl = "{server.url}/"\ncredentials = {{{{ file = "rest.key" }}}}'
         operator.write_settings(operator.settings.replace('kind = "local"\npath = "primary"', vault))
         assert "append-only" in operator.tandem("doctor").out
         told = operator.tandem("backup", "files")

@@ -129,3 +129,17 @@ def test_the_line_lies_at_twenty_five_hours(sign: int) -> None:
     below.look(NOW + sign * 25 * HOUR, 0)
     above.look(NOW + sign * (25 * HOUR + SECOND), 0)
     assert (below.believed, above.believed) == (True, False)
+
+
+def test_the_wall_clock_is_told_and_doubted_from_the_moment_that_it_leaps_until_it_is_believed() -> None:
+    raw = HandClock()
+    clock = BelievedClock(raw, ClockWatch(START, raw.monotonic()))
+    assert (clock.wall(), clock.is_doubted) == (START, False)
+    raw.at += 2 * DAY
+    assert (clock.now(), clock.wall(), clock.is_doubted) == (START, START + 2 * DAY, True)
+    clock.watch.look(raw.now(), raw.monotonic())
+    assert clock.is_doubted
+    clock.watch.look(raw.now(), raw.monotonic(), Opinion.CONFIRMED)
+    assert (clock.now(), clock.is_doubted) == (START + 2 * DAY, False)
+    raw.at += HOUR
+    assert not clock.is_doubted

@@ -7,6 +7,7 @@ then an attempt ends before restic is started.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from typing import Final
 
 import pytest
 
+from orchestrator import settings as settings_room
+from orchestrator.clock import Clock
+from orchestrator.serve import service
+from orchestrator.serve.clockwatch import Opinion
+from orchestrator.settings import Settings
+from targets.systemd import Systemd
 from tests.acceptance import oracle
+from tests.acceptance.operator import until
 from tests.acceptance.serving import Daemon, SteeredClock, serving
 from tests.repositories import prepare
 
@@ -247,3 +255,47 @@ def test_over_the_night_when_clocks_change_every_fixed_hour_comes_once(operator:
     assert oracle.differences(due, operator.ledger) == []
     assert oracle.contradictions(operator.ledger) == []
     assert len(due) >= 48 + 2 * len(fixed)
+
+
+class Leaping(Clock):
+    """This machine's, which a test sets."""
+
+    off = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.off
+
+
+def test_of_a_clock_the_vaults_are_asked_that_are_in_the_settings_by_then(operator: Bench) -> None:
+    settings = operator.policies({"one": ("every 30m", "UTC")})
+    clock, stop, reload = Leaping(), threading.Event(), threading.Event()
+    asked: list[str] = []
+    said: list[str] = []
+
+    def testify(present: Settings, _clock: Clock) -> Opinion:
+        asked.append(present.service.name)
+        return Opinion.KEPT
+
+    terms = service.Terms(
+        clock=clock,
+        log=lambda record: said.append(record.event),
+        systemd=Systemd(None),
+        version="test",
+        stop=stop,
+        reload=reload,
+        testify=testify,
+        beat_seconds=0.05,
+    )
+    thread = threading.Thread(target=service.serve, args=(settings_room.load(settings), terms))
+    thread.start()
+    try:
+        until(lambda: "serve-started" in said)
+        settings.write_text(settings.read_text().replace('"Clocks"', '"Others"'))
+        reload.set()
+        until(lambda: "settings-reloaded" in said)
+        clock.off = timedelta(days=2)
+        until(lambda: bool(asked))
+    finally:
+        stop.set()
+        thread.join()
+    assert set(asked) == {"Others"}

@@ -11,7 +11,9 @@ import pytest
 
 from jobs.agenda import births
 from jobs.event import Topic
+from jobs.policy import TenantName
 from jobs.slot import SlotState
+from jobs.tally import Tally
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.reporting import due
 from orchestrator.serve.housekeeping import Housekeeping
@@ -80,6 +82,24 @@ def test_what_is_too_old_goes_and_its_sums_stay(ledger: Ledger, clock: HandClock
     begin = f"Older than {midnight:%Y-%m-%d} and removed, as [ledger] keep says: {removed} slots, {removed - 2} runs, "
     (text,) = told(ledger)
     assert text.startswith(begin)
+
+
+@pytest.mark.parametrize("slots", [True, False])
+def test_a_report_says_since_when_runs_are_kept(ledger: Ledger, clock: HandClock, slots: bool) -> None:
+    """By the slots' sums, and by the event where there are none: of a tenant who has no slots, for one."""
+    began, limit = START - LIVED * DAY, START - KEEP
+    midnight = limit.replace(hour=0, minute=0)
+
+    def counted(start: datetime) -> Tally:
+        return due.of_period(ledger, start, START, None if slots else TenantName("other")).counted
+
+    assert due.kept_since(ledger, began, limit, counted(began)) is None, "nothing was removed yet"
+    housekeeping(ledger, clock).step(KEEP)
+    later = HandClock().now() + DAY
+    assert due.kept_since(ledger, began, limit, counted(began)) == midnight
+    assert due.kept_since(ledger, midnight, limit, counted(midnight)) is None, "all of that time is kept"
+    if slots:
+        assert due.kept_since(ledger, began, later - 2 * LIVED * DAY, counted(began)) == midnight, "kept longer now"
 
 
 def test_it_is_done_once_a_day(ledger: Ledger, clock: HandClock) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.period import PeriodKind
 from jobs.policy import (
     Command,
     Objectives,
@@ -25,10 +26,11 @@ from jobs.policy import (
     Timetable,
     VaultName,
 )
+from jobs.reporting import Form, Reporting
 from jobs.schedule import Schedule
 from jobs.window import Window
-from orchestrator.settings import effective_policy_json, policy_told
-from orchestrator.settings.fingerprint import fingerprint
+from orchestrator.settings import effective_policy_json, effective_report_json, policy_told, report_told
+from orchestrator.settings.fingerprint import fingerprint, report_fingerprint
 
 NAMES = st.text(min_size=1, max_size=8)
 PATHS = NAMES.map(lambda name: f"/{name}")
@@ -89,6 +91,31 @@ def test_a_policy_is_read_back_as_it_was(
         **when,
     )
     assert policy_told(effective_policy_json(policy)) == replace(policy, settings_hash=fingerprint(policy))
+
+
+@pytest.mark.parametrize("tenant", [None, TenantName("minfopra")])
+@pytest.mark.parametrize("period", PeriodKind)
+def test_a_report_is_read_back_as_it_was(period: PeriodKind, tenant: TenantName | None) -> None:
+    reporting = Reporting(
+        name=PolicyName("health"),
+        schedule=Schedule("monthly on 1 at 06:00"),
+        zone="Africa/Douala",
+        period=period,
+        tenant=tenant,
+        forms=(Form.JSON, Form.HTML),
+        folder="/reports",
+        catch_up=timedelta(days=3),
+    )
+    text = effective_report_json(reporting)
+    assert report_told(text) == replace(reporting, settings_hash=report_fingerprint(reporting))
+    with pytest.raises(ValueError, match="no settings of a policy"):
+        policy_told(text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind":"reporting"}', '{"kind":"paths","paths":["/a"]}'])
+def test_what_no_report_ever_said_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (JSON's own error is one too)
+        report_told(text)
 
 
 def test_what_an_earlier_version_wrote_is_read_and_would_be_written_so_again() -> None:
