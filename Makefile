@@ -10,6 +10,8 @@ SHELL := /bin/bash
 .PHONY: help demo test check bench lock demo-clean clean
 
 python := .venv/bin/python
+# Half of the tests' time is waiting: for servers, for moments that come.
+workers := $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 3 / 2 )))
 compile = uv pip compile --quiet --universal --python-version 3.11 --group build --generate-hashes --no-emit-index-url \
           --no-header --no-annotate $(UPGRADE)
 
@@ -21,7 +23,7 @@ demo: ## back up, copy, prove and report the data of two tenants, in var/demo (t
 	@$(python) main.py demo
 
 test: check ## lint, types, contracts and all tests, with the real tools (ten minutes)
-	@$(python) -m pytest --numprocesses logical --dist worksteal $(PYTEST)
+	@$(python) -m pytest --numprocesses $(workers) --dist worksteal $(PYTEST)
 
 check: ## lint, types and contracts only
 	@scripts/setup test

@@ -163,7 +163,8 @@ def test_restic_refuses_a_host_that_known_hosts_does_not_name(sshd: Sshd, restic
     vault = replace(sftp_vault(sshd, tmp_path), known_hosts=nobody)
     said = restic.tried(vault.address(TENANT), "init")
     assert said.returncode != 0
-    assert "Host key verification failed" in said.stderr
+    # ssh's own words come through another thread of restic's, and not always before it ends.
+    assert "Host key verification failed" in said.stderr or "unable to start the sftp session" in said.stderr
     assert not (tmp_path / vault.name).exists()
 
 

@@ -30,7 +30,7 @@ def test_a_snapshot_travels_and_comes_back(site: Site, tmp_path: Path) -> None:
     assert (stored.files, stored.bytes, stored.unreadable) == (2, 3_000_100, ())
     assert stored.bytes_added > 3_000_000
     assert stored.usage.peak_memory > 10 << 20
-    assert stored.usage.cpu_seconds > 0.05
+    assert stored.usage.cpu_seconds > 0
 
     (snapshot,) = restic.snapshots(primary, tags=("tandem", "run=1"), stop=stop)
     assert snapshot.id.startswith(stored.snapshot)
