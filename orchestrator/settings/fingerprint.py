@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jobs.period import PeriodKind
 from jobs.policy import Command, Objectives, Own, Paths, Policy, Retention, Sqlite, Timetable
@@ -41,6 +41,8 @@ def effective_report_json(reporting: Reporting) -> str:
     """A report's effective settings in the same way."""
     return _CANONICAL.encode(_parts(reporting))
 
+
+_Kind = TypeVar("_Kind", Policy, Reporting)
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -101,24 +103,22 @@ def is_of_report(text: str) -> bool:
 
 def policy_told(text: str) -> Policy:
     """The policy that `effective_policy_json` told. Raises ValueError for a text that it never wrote."""
-    try:
-        policy = _heard(json.loads(text))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"these are no settings of a policy: {error}") from error
-    if not isinstance(policy, Policy):
-        raise ValueError("these are no settings of a policy")  # noqa: TRY004 (the text is wrong, not a type of ours)
-    return replace(policy, settings_hash=sha256(text.encode()).hexdigest())
+    return _told(text, Policy, "a policy")
 
 
 def report_told(text: str) -> Reporting:
     """The report that `effective_report_json` told. Raises ValueError for a text that it never wrote."""
+    return _told(text, Reporting, "a report")
+
+
+def _told(text: str, kind: type[_Kind], name: str) -> _Kind:
     try:
-        reporting = _heard(json.loads(text))
+        found = _heard(json.loads(text))
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"these are no settings of a report: {error}") from error
-    if not isinstance(reporting, Reporting):
-        raise ValueError("these are no settings of a report")  # noqa: TRY004 (the text is wrong, not a type of ours)
-    return replace(reporting, settings_hash=sha256(text.encode()).hexdigest())
+        raise ValueError(f"these are no settings of {name}: {error}") from error
+    if not isinstance(found, kind):
+        raise ValueError(f"these are no settings of {name}")  # noqa: TRY004 (the text is wrong, not a type of ours)
+    return replace(found, settings_hash=sha256(text.encode()).hexdigest())
 
 
 def _heard(told: object) -> object:
