@@ -26,6 +26,29 @@ HOSTS: Final = tuple(
 )
 
 
+# --- the tree -----------------------------------------------------------------------------------------------------
+
+TOP: Final = frozenset(
+    {
+        *ROOMS,
+        *LOCKS,
+        *(".ci", ".gitignore", "bench", "docs", "packaging", "scripts", "tests"),
+        *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
+        *("main.py", "pyproject.toml", "settings.toml"),
+    }
+)
+
+
+def test_nothing_is_kept_at_the_top_but_what_belongs_there() -> None:
+    """What a trial leaves behind is easily kept with the rest."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone: what is kept is not known")
+    said = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {name.split("/")[0] for name in said.stdout.splitlines()} <= TOP
+
+
 # --- the wheel ---------------------------------------------------------------------------------------------------
 
 
